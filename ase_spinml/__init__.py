@@ -1,0 +1,35 @@
+"""Machine-learned exchange fields and coupled spin-lattice dynamics for ASE.
+
+Public names are loaded on first use, so that ``import ase_spinml`` stays light.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "set_moments": "moments",
+    "get_moments": "moments",
+    "get_spins": "moments",
+    "SOSO": "descriptors.soso",
+    "SpinGAP": "models.gap",
+    "load_model": "models.base",
+    "SpinCalculator": "calculators.ml",
+    "Heisenberg": "calculators.analytic",
+    "Zeeman": "calculators.analytic",
+    "NonMagnetic": "calculators.analytic",
+    "SpinDynamics": "dynamics.md",
+    "SpinLatticeDynamics": "dynamics.md",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,1 @@
+"""Descriptors: from atoms with moments to invariant features."""

@@ -1,0 +1,1 @@
+"""Spin and spin-lattice dynamics."""
