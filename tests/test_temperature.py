@@ -7,7 +7,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator
 
 from ase_spinml.dynamics.temperature import spin_temperature, temperature_from_gradient
-from ase_spinml.moments import get_moments, set_moments
+from ase_spinml.moments import get_moments, random_directions, set_moments
 
 TEMPERATURE = 300.0
 KT = units.kB * TEMPERATURE
@@ -31,11 +31,6 @@ class Bonds(Calculator):
         pull = np.divide(pull, length, out=np.zeros_like(moments), where=length > 0)
         transverse = pull - spins * np.sum(pull * spins, axis=1, keepdims=True)
         self.results = {"energy": 0.0, "exchange_fields": transverse}
-
-
-def random_directions(rng, n):
-    directions = rng.normal(size=(n, 3))
-    return directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
 
 def langevin_spins(rng, x):
@@ -100,7 +95,7 @@ def test_heisenberg_magnet_sampled_by_metropolis():
 def test_axis_average_is_the_trace_of_the_second_derivatives():
     """For H = -sum J e.e the Laplacian is 2 sum_i e_i.h_i; its noise comes from the bonds alone and averages out."""
     rng = np.random.default_rng(3)
-    spins = random_directions(rng, 27)
+    spins = random_directions(27, rng)
     exchange = heisenberg_lattice(3, 0.01) + 0.01
     np.fill_diagonal(exchange, 0.0)
     pull = exchange @ spins

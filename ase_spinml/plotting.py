@@ -1,0 +1,137 @@
+"""Pictures of models and runs: matplotlib Axes in, the same Axes out.
+
+Every function draws on ``ax`` when given, otherwise on a new figure, and returns the Axes for further work; saving is
+the caller's (``ax.figure.savefig(...)``). Colours are those of Okabe and Ito, told apart with any colour vision; what
+colour separates, a marker or a line style separates as well. matplotlib is imported when something is drawn.
+"""
+
+import numpy as np
+
+from ase_spinml.errors import InputError
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def parity(reference, predicted, *, label, unit, groups=None, ax=None):
+    """Predicted against reference values, the RMSE of every group in the legend, the residuals in a strip below.
+
+    reference, predicted: arrays of one shape, flattened.
+    label, unit: what the values are; the axis label reads "reference ``label`` (``unit``)".
+    groups: sequence of names, one per value (after flattening), or None for one group.
+    Raises InputError when the shapes differ or nothing is there to draw.
+    """
+    reference, predicted = np.asarray(reference, float), np.asarray(predicted, float)
+    if reference.shape != predicted.shape or reference.size == 0:
+        raise InputError(
+            f"reference and predicted values must have one shape and at least one value, got {reference.shape} and "
+            f"{predicted.shape}: give the prediction for every reference value"
+        )
+    reference, predicted = reference.ravel(), predicted.ravel()
+    groups = np.full(reference.size, "") if groups is None else np.asarray(groups)
+    if groups.shape != reference.shape:
+        raise InputError(f"groups must name each of the {reference.size} values, got {groups.size} names")
+    ax = _axes(ax)
+    residuals = _strip_below(ax)
+    for k, group in enumerate(dict.fromkeys(groups.tolist())):
+        chosen = groups == group
+        error = predicted[chosen] - reference[chosen]
+        style = _style(k)
+        name = f"{group}: " if group else ""
+        rmse = f"{name}RMSE {np.sqrt(np.mean(error**2)):.3g} {unit}"
+        ax.plot(reference[chosen], predicted[chosen], ls="", ms=4, alpha=0.7, label=rmse, **style)
+        residuals.plot(reference[chosen], error, ls="", ms=3, alpha=0.7, **style)
+    ax.axline((reference[0], reference[0]), slope=1, color="0.5", lw=0.8, zorder=0)
+    residuals.axhline(0, color="0.5", lw=0.8, zorder=0)
+    residuals.set(xlabel=f"reference {label} ({unit})", ylabel="residual")
+    ax.set(ylabel=f"predicted {label} ({unit})")
+    ax.legend(loc="upper left", fontsize="small")
+    return ax
+
+
+def energy_drift(times, energies, *, ax=None):
+    """Total energy about its first value, with the fitted drift in the legend.
+
+    times: (n,) in ps; energies: (n,) total energy in meV per atom.
+    Raises InputError for fewer than two points.
+    """
+    times, energies = _series(times, energies)
+    ax = _axes(ax)
+    change = energies - energies[0]
+    slope, offset = np.polyfit(times, change, 1)
+    ax.plot(times, change, color=COLOURS[0], lw=1, label="total energy")
+    label = f"drift {slope:.2g} meV/atom/ps"
+    ax.plot(times, offset + slope * times, color=COLOURS[1], ls="--", lw=1.5, label=label)
+    ax.set(xlabel="time (ps)", ylabel="change of total energy (meV/atom)")
+    ax.legend(fontsize="small")
+    return ax
+
+
+def magnetisation_and_temperatures(times, magnetisation, lattice, spins, *, target=None, axes=None):
+    """Magnetisation above, both temperatures below, against time.
+
+    times: (n,) in ps; magnetisation: (n,) length of the mean moment in mu_B; lattice, spins: (n,) temperatures in K.
+    target: bath temperature in K, drawn as a line.
+    axes: two Axes, or None for a new figure. Returns both.
+    Raises InputError when the lengths differ or fewer than two points are given.
+    """
+    times, magnetisation = _series(times, magnetisation)
+    if axes is None:
+        axes = _pyplot().subplots(2, 1, sharex=True, layout="constrained", figsize=(6.4, 6.0))[1]
+    upper, lower = axes
+    upper.plot(times, magnetisation, color=COLOURS[0], lw=1.2)
+    upper.set(ylabel=r"magnetisation ($\mu_B$/atom)")
+    lower.plot(times, _series(times, lattice)[1], color=COLOURS[1], lw=1.2, label="lattice")
+    lower.plot(times, _series(times, spins)[1], color=COLOURS[2], lw=1.2, ls="--", label="spins")
+    if target is not None:
+        lower.axhline(target, color="0.5", lw=0.8, zorder=0, label="bath")
+    lower.set(xlabel="time (ps)", ylabel="temperature (K)")
+    lower.legend(fontsize="small")
+    return axes
+
+
+def error_against_angle(angles, errors, *, label, unit, bins=9, ax=None):
+    """Absolute errors against an angle between spins, with the RMSE of each of ``bins`` equal ranges.
+
+    angles: (n,) in degrees, 0 to 180; errors: (n,) predicted minus reference.
+    Raises InputError when the lengths differ or fewer than two points are given.
+    """
+    angles, errors = _series(angles, errors)
+    ax = _axes(ax)
+    ax.plot(angles, np.abs(errors), ls="", ms=3, alpha=0.4, label="each value", **_style(5))
+    edges = np.linspace(0, 180, bins + 1)
+    number = np.clip(np.digitize(angles, edges) - 1, 0, bins - 1)
+    filled = np.unique(number)
+    rmse = [np.sqrt(np.mean(errors[number == k] ** 2)) for k in filled]
+    ax.plot((edges[filled] + edges[filled + 1]) / 2, rmse, ms=6, lw=1.5, label="RMSE of the range", **_style(1))
+    ax.set(xlabel="angle between spins (degrees)", ylabel=f"error of {label} ({unit})", xlim=(0, 180))
+    ax.legend(fontsize="small")
+    return ax
+
+
+def _pyplot():
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _axes(ax):
+    return _pyplot().subplots(layout="constrained")[1] if ax is None else ax
+
+
+def _strip_below(ax):
+    from mpl_toolkits.axes_grid1 import make_axes_locatable
+
+    ax.tick_params(labelbottom=False)
+    return make_axes_locatable(ax).append_axes("bottom", size="35%", pad=0.08, sharex=ax)
+
+
+def _style(k):
+    return {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
+
+
+def _series(x, y):
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.shape != y.shape or x.ndim != 1 or len(x) < 2:
+        raise InputError(f"two series of one length, at least 2 points, are needed, got shapes {x.shape} and {y.shape}")
+    return x, y

@@ -1,0 +1,88 @@
+"""Pictures: what is drawn and what the labels say, on a canvas without a screen."""
+
+import subprocess
+import sys
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from ase_spinml import plotting
+from ase_spinml.errors import InputError
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    yield
+    plt.close("all")
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_import_without_matplotlib():
+    code = "import sys, ase_spinml.plotting; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_parity_tells_rmse_and_shows_residuals():
+    reference = np.array([[0.0, 1.0], [2.0, 3.0]])
+    ax = plotting.parity(reference, reference + np.array([3.0, -3.0]), label="energy", unit="meV/atom")
+    assert legend(ax) == ["RMSE 3 meV/atom"]
+    assert ax.get_ylabel() == "predicted energy (meV/atom)"
+    residuals = ax.figure.axes[1]
+    assert residuals.get_xlabel() == "reference energy (meV/atom)"
+    np.testing.assert_array_equal(residuals.lines[0].get_ydata(), [3.0, -3.0, 3.0, -3.0])
+    ax.figure.canvas.draw()
+
+
+def test_parity_by_group_on_given_axes():
+    given = plt.subplots()[1]
+    groups = ["SOSO-GAP", "Heisenberg", "SOSO-GAP"]
+    ax = plotting.parity([1.0, 1.0, 2.0], [1.0, 5.0, 2.0], label="field", unit="meV", groups=groups, ax=given)
+    assert ax is given
+    assert legend(ax) == ["SOSO-GAP: RMSE 0 meV", "Heisenberg: RMSE 4 meV"]
+
+
+def test_parity_of_unequal_shapes():
+    with pytest.raises(InputError) as caught:
+        plotting.parity(np.zeros(3), np.zeros(2), label="energy", unit="eV")
+    assert str(caught.value) == (
+        "reference and predicted values must have one shape and at least one value, got (3,) and (2,): "
+        "give the prediction for every reference value"
+    )
+    with pytest.raises(InputError) as caught:
+        plotting.parity(np.zeros(3), np.zeros(3), label="energy", unit="eV", groups=["a"])
+    assert str(caught.value) == "groups must name each of the 3 values, got 1 names"
+
+
+def test_energy_drift_is_fitted():
+    times = np.linspace(0, 2, 11)
+    ax = plotting.energy_drift(times, -500.0 + 0.25 * times)
+    assert legend(ax) == ["total energy", "drift 0.25 meV/atom/ps"]
+    assert ax.lines[0].get_ydata()[0] == 0.0
+    with pytest.raises(InputError) as caught:
+        plotting.energy_drift([0.0], [1.0])
+    assert str(caught.value) == "two series of one length, at least 2 points, are needed, got shapes (1,) and (1,)"
+
+
+def test_magnetisation_and_temperatures():
+    times = np.arange(4.0)
+    axes = plotting.magnetisation_and_temperatures(times, times, times + 1, times + 2, target=300)
+    assert legend(axes[1]) == ["lattice", "spins", "bath"]
+    np.testing.assert_array_equal(axes[1].lines[1].get_ydata(), times + 2)
+    given = plt.subplots(2)[1]
+    assert plotting.magnetisation_and_temperatures(times, times, times, times, axes=given) is given
+    with pytest.raises(InputError, match=r"got shapes \(4,\) and \(3,\)"):
+        plotting.magnetisation_and_temperatures(times, times, times[:3], times)
+
+
+def test_error_against_angle_takes_the_rmse_of_each_range():
+    ax = plotting.error_against_angle([5.0, 15.0, 180.0], [3.0, -4.0, 1.0], label="energy", unit="meV/atom")
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), [10.0, 170.0])
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), [np.sqrt(12.5), 1.0])
+    assert ax.get_ylabel() == "error of energy (meV/atom)"
