@@ -16,6 +16,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 def parity(reference, predicted, *, label, unit, groups=None, ax=None):
     """Predicted against reference values, the RMSE of every group in the legend, the residuals in a strip below.
 
+    The first group is drawn on top.
     reference, predicted: arrays of one shape, flattened.
     label, unit: what the values are; the axis label reads "reference ``label`` (``unit``)".
     groups: sequence of names, one per value (after flattening), or None for one group.
@@ -36,7 +37,7 @@ def parity(reference, predicted, *, label, unit, groups=None, ax=None):
     for k, group in enumerate(dict.fromkeys(groups.tolist())):
         chosen = groups == group
         error = predicted[chosen] - reference[chosen]
-        style = _style(k)
+        style = {**_style(k), "zorder": 3 - 0.1 * k}
         name = f"{group}: " if group else ""
         rmse = f"{name}RMSE {np.sqrt(np.mean(error**2)):.3g} {unit}"
         ax.plot(reference[chosen], predicted[chosen], ls="", ms=4, alpha=0.7, label=rmse, **style)
@@ -120,10 +121,11 @@ def _axes(ax):
 
 
 def _strip_below(ax):
-    from mpl_toolkits.axes_grid1 import make_axes_locatable
-
+    """New Axes in the lower quarter of the subplot ``ax``, which shrinks to the rest."""
+    rows = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(3, 1))
+    ax.set_subplotspec(rows[0])
     ax.tick_params(labelbottom=False)
-    return make_axes_locatable(ax).append_axes("bottom", size="35%", pad=0.08, sharex=ax)
+    return ax.figure.add_subplot(rows[1], sharex=ax)
 
 
 def _style(k):
