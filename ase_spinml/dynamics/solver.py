@@ -1,0 +1,190 @@
+"""Few field evaluations per implicit spin step: a learned pair coupling, extrapolation, Anderson's acceleration.
+
+Along a trajectory the field H(n) at the midpoint spins n is split as H(n) = S(n) + C, all perpendicular to n. The
+pair coupling S_i(n) = h + (1/m_i) sum_j J(r_ij) n_j, fitted to fields seen before, carries most of the change of the
+field with the spins and costs nothing to evaluate. The remainder C is extrapolated over time (linear prediction, with
+coefficients fitted to its own past) and corrected by iteration. None of it changes the solution of the step; it only
+decides how many fields are asked for."""
+
+import numpy as np
+
+ORDER = 12
+"""Past remainders combined in one extrapolation."""
+WINDOWS = 6
+"""Past extrapolations to which its coefficients are fitted."""
+SAMPLED_SPINS = 256
+"""Spins that take part in that fit."""
+HATS = 6
+"""Radial functions of the pair coupling per pair of species."""
+
+
+def array_namespace(array):
+    """The module, numpy or torch, that an array belongs to."""
+    if type(array).__module__.startswith("torch"):
+        import torch
+
+        return torch
+    return np
+
+
+def transverse(vectors, spins):
+    """Part of each row of ``vectors`` (N, 3) perpendicular to the unit row of ``spins`` (N, 3)."""
+    return vectors - array_namespace(spins).einsum("ia,ia->i", vectors, spins)[:, None] * spins
+
+
+class PairCoupling:
+    """S_i(n) = h + sum_k w_ik n_k: the field of fixed pair weights and a uniform field.
+
+    Parameters
+    ----------
+    neighbours : (N, K) integers
+        Index of the neighbour in each slot.
+    weights : (N, K)
+        J_ik/m_i in eV/mu_B; 0 in empty slots.
+    uniform : (3,)
+        h in eV/mu_B.
+    """
+
+    def __init__(self, neighbours, weights, uniform):
+        self.neighbours = neighbours
+        self.weights = weights
+        self.uniform = uniform
+
+    def __call__(self, spins):
+        xp = array_namespace(spins)
+        return xp.einsum("ik,ika->ia", self.weights, spins[self.neighbours]) + self.uniform
+
+
+def pair_basis(distances, kinds, filled):
+    """Hat functions of the distance, one set per kind of pair, falling to zero at the largest distance.
+
+    Parameters
+    ----------
+    distances, kinds, filled : (N, K)
+        Distance in Angstrom, number of the pair of species, and whether the slot holds a neighbour.
+
+    Returns
+    -------
+    (N, K, B)
+        Zero in empty slots.
+    """
+    if not filled.any():
+        return np.zeros((*filled.shape, 0))
+    low, high = distances[filled].min(), distances[filled].max() * 1.001
+    centres = np.linspace(low, high, HATS, endpoint=False)
+    hats = np.clip(1.0 - np.abs(distances[..., None] - centres) * HATS / (high - low), 0.0, None) * filled[..., None]
+    return np.concatenate([hats * (kinds == kind)[..., None] for kind in np.unique(kinds[filled])], axis=-1)
+
+
+def fit_coupling(neighbours, basis, lengths, frames):
+    """Fit a :class:`PairCoupling` to fields seen before, by ridge regression of m_i H_i.
+
+    The ridge is 1e-6 of what the features weigh before projection, so that a nearly collinear state, which says
+    little, gives small couplings rather than wild ones.
+
+    Parameters
+    ----------
+    neighbours, basis : (N, K), (N, K, B)
+        Slots and radial functions (:func:`pair_basis`).
+    lengths : (N,)
+        m_i in mu_B.
+    frames : list of ((N, 3), (N, 3))
+        Spins and transverse fields.
+    """
+    size = basis.shape[-1] + 3
+    gram, moment, weight = np.zeros((size, size)), np.zeros(size), np.zeros(size)
+    for spins, field in frames:
+        pairs = np.einsum("ikb,ika->bia", basis, spins[neighbours])
+        uniform = np.broadcast_to(np.eye(3)[:, None, :], (3, len(spins), 3)) * lengths[:, None]
+        raw = np.concatenate([pairs, uniform])
+        features = (raw - np.einsum("bia,ia->bi", raw, spins)[..., None] * spins).reshape(size, -1)
+        gram += features @ features.T
+        moment += features @ (lengths[:, None] * field).ravel()
+        weight += np.einsum("bia,bia->b", raw, raw)
+    ridge = 1e-6 * weight + np.finfo(float).tiny
+    coefficients = np.linalg.solve(gram + np.diag(ridge), moment)
+    return PairCoupling(neighbours, basis @ coefficients[:-3] / lengths[:, None], coefficients[-3:])
+
+
+class MidpointMemory:
+    """Midpoint spins and fields of past steps, and the coupling learned from them.
+
+    Attributes
+    ----------
+    frames : list of ((N, 3), (N, 3))
+        Midpoint spins and transverse fields (eV/mu_B), newest last.
+    coupling : PairCoupling or None
+        The S of the module's docstring; set it with :meth:`couple`.
+    expected_error : float
+        Error of the last extrapolation, as a residual of the step.
+    """
+
+    def __init__(self):
+        self.frames = []
+        self.coupling = None
+        self.expected_error = 1e-3
+        self._remainders = []
+
+    def couple(self, coupling):
+        """Use another coupling from now on."""
+        self.coupling = coupling
+        self._remainders = [self._remainder(*frame) for frame in self.frames]
+
+    def coupling_field(self, spins):
+        """S(n), (N, 3) in eV/mu_B; zero as long as nothing has been learned."""
+        return 0.0 if self.coupling is None else self.coupling(spins)
+
+    def store(self, spins, field):
+        """Remember the converged midpoint spins and transverse fields (N, 3) of one step."""
+        self.frames = [*self.frames, (spins, field)][-(ORDER + WINDOWS) :]
+        self._remainders = [*self._remainders, self._remainder(spins, field)][-(ORDER + WINDOWS) :]
+
+    def predict(self, spins):
+        """Remainder C (N, 3) expected at the midpoint of the step that starts from ``spins``."""
+        past = self._remainders[::-1]
+        if not past:
+            return 0.0 * spins
+        order = min(ORDER, len(past) // 2)
+        if order == 0:
+            return past[0]
+        windows = min(WINDOWS, len(past) - order)
+        stride = 1 + len(spins) // SAMPLED_SPINS
+        samples = [_to_host(remainder[::stride]).ravel() for remainder in past[: order + windows]]
+        table = np.stack([np.concatenate(samples[lag : lag + windows]) for lag in range(order + 1)], axis=1)
+        triangle = np.linalg.qr(table[:, [*range(1, order + 1), 0]], mode="r")
+        coefficients = np.linalg.lstsq(triangle[:order, :order], triangle[:order, order], rcond=1e-13)[0]
+        return sum(float(c) * remainder for c, remainder in zip(coefficients, past, strict=False))
+
+    def _remainder(self, spins, field):
+        return transverse(field - self.coupling_field(spins), spins)
+
+
+class Anderson:
+    """Anderson's acceleration of x -> x + f(x): the best mixture of the last few iterates.
+
+    ``mix(x, f)`` takes the present iterate and its change, (N, 3) each, and returns the next iterate.
+    """
+
+    DEPTH = 6
+
+    def __init__(self):
+        self._last = None
+        self._steps = []
+
+    def __call__(self, x, f):
+        if self._last is not None:
+            self._steps = [*self._steps, (x - self._last[0], f - self._last[1])][-self.DEPTH :]
+        self._last = (x, f)
+        if not self._steps:
+            return x + f
+        changes = [df / (abs(df).max() + 1e-300) for _, df in self._steps]
+        gram = np.array([[float((a * b).sum()) for a in changes] for b in changes])
+        projection = np.array([float((a * f).sum()) for a in changes])
+        weights = np.linalg.lstsq(gram, projection, rcond=1e-12)[0]
+        for weight, (dx, df) in zip(weights, self._steps, strict=True):
+            x = x - float(weight / (abs(df).max() + 1e-300)) * (dx + df)
+        return x + f
+
+
+def _to_host(array):
+    return np.asarray(array.cpu() if hasattr(array, "cpu") else array)

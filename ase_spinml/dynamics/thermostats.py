@@ -1,0 +1,64 @@
+"""Heat baths as pure functions: the thermal field of the stochastic LLG equation, and Langevin's friction on momenta.
+
+Fluctuation and dissipation for the spins. With the same field H + eta in both terms of
+
+    de/dt = -gamma/(1 + alpha^2) [e x (H + eta) + alpha e x (e x (H + eta))]        (Stratonovich)
+
+the stationary state is exp(-E/kT) if <eta_a(t) eta_b(t')> = 2 D delta_ab delta(t - t') with D = alpha kT/(gamma m):
+in the time tau = gamma t/(1 + alpha^2) of the bare Landau-Lifshitz form the field H + eta, in energy per moment, has
+D_tau = alpha (kT/m)/(1 + alpha^2), and delta(tau) = delta(t) (1 + alpha^2)/gamma. Constant over a step dt, eta has
+the variance 2 D/dt in each component. The moment stands in the denominator: larger moments feel weaker noise, and all
+have the same temperature."""
+
+import numpy as np
+from ase import units
+
+
+def thermal_field(lengths, temperature_K, damping, timestep, gyromagnetic_ratio, rng):
+    """Random field eta of one step, (N, 3) in eV/mu_B, of variance 2 alpha k_B T/(|gamma| m_i dt) in each component.
+
+    Parameters
+    ----------
+    lengths : (N,)
+        m_i in mu_B, all above zero.
+    temperature_K : float
+        In K.
+    damping : float
+        Gilbert's alpha.
+    timestep : float
+        In ASE time units.
+    gyromagnetic_ratio : float
+        In 1/(eV ASE time) per mu_B; its sign does not matter.
+    rng : numpy.random.Generator
+        Drawn from once, for N x 3 normal numbers.
+    """
+    variance = 2.0 * damping * units.kB * temperature_K / (abs(gyromagnetic_ratio) * lengths * timestep)
+    return np.sqrt(variance)[:, None] * rng.standard_normal((len(lengths), 3))
+
+
+def langevin_momenta(momenta, masses, temperature_K, friction, timestep, rng):
+    """Exact solution of dp = -friction p dt + sqrt(2 friction m k_B T) dW over one step.
+
+    Parameters
+    ----------
+    momenta : (N, 3)
+        In ASE units.
+    masses : (N,)
+        In atomic mass units.
+    temperature_K : float
+        In K.
+    friction : float
+        In 1/ASE time.
+    timestep : float
+        In ASE time units.
+    rng : numpy.random.Generator
+        Drawn from once, for N x 3 normal numbers.
+
+    Returns
+    -------
+    (N, 3)
+        New momenta.
+    """
+    decay = np.exp(-friction * timestep)
+    spread = np.sqrt((1.0 - decay**2) * units.kB * temperature_K * masses)
+    return decay * momenta + spread[:, None] * rng.standard_normal(momenta.shape)
