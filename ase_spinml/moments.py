@@ -80,7 +80,7 @@ def get_moments(atoms):
 
 
 def get_spins(atoms):
-    """Spin directions e_i = m_i / |m_i| of ``atoms``, shape (N, 3): unit rows, zero rows for non-magnetic atoms.
+    """Spin directions of ``atoms``, the moments over their length, (N, 3): unit rows, zero rows for non-magnetic atoms.
 
     Raises
     ------
