@@ -1,5 +1,7 @@
 """Sphinx configuration; build with ``make docs``."""
 
+import re
+
 import ase_spinml
 
 project = "ase_spinml"
@@ -17,3 +19,15 @@ napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
+
+
+def escape_bars(app, what, name, obj, options, lines):
+    """In docstrings |m| is a norm, not reStructuredText's substitution; code between double backquotes stays as it is."""
+    for number, line in enumerate(lines):
+        pieces = line.split("``")
+        pieces[::2] = [re.sub(r"(?<!\\)\|", r"\\|", piece) for piece in pieces[::2]]
+        lines[number] = "``".join(pieces)
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", escape_bars)
