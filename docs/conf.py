@@ -22,7 +22,7 @@ napoleon_use_rtype = False
 
 
 def escape_bars(app, what, name, obj, options, lines):
-    """In docstrings |m| is a norm, not reStructuredText's substitution; code between double backquotes stays as it is."""
+    """In docstrings |m| is a norm, not reStructuredText's substitution; code in double backquotes stays as it is."""
     for number, line in enumerate(lines):
         pieces = line.split("``")
         pieces[::2] = [re.sub(r"(?<!\\)\|", r"\\|", piece) for piece in pieces[::2]]

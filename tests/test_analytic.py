@@ -332,6 +332,18 @@ def test_frames_that_do_not_fit_the_reference_are_refused():
         calc.get_property("energy", crystal(repeat=3))
 
 
+def test_a_refused_frame_is_refused_again(rng):
+    ideal = crystal()
+    molten = ideal[rng.permutation(16)]
+    molten.rattle(0.1, rng=rng)
+    for calc in (Heisenberg([0.01], reference=ideal), Heisenberg([0.01])):
+        calc.get_property("energy", ideal)
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"Expected a frame that fits|Expected shells no wider"):
+                calc.get_property("energy", molten)
+        assert calc.get_property("energy", ideal) == pytest.approx(-0.01 * 4 * 16)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -424,6 +436,8 @@ def test_an_ordinary_calculator_passes_through_without_seeing_the_moments(copper
     np.testing.assert_array_equal(calc.get_property("forces", copper), bare.get_forces())
     np.testing.assert_array_equal(calc.get_property("stress", copper), bare.get_stress())
     set_moments(copper, -get_moments(copper))
+    calc.get_property("exchange_fields", copper)
+    assert {"energy", "forces", "stress"} < set(calc.results)  # at hand for whoever writes the frame to a file
     calc.get_property("energy", copper)
     np.testing.assert_array_equal(calc.get_property("exchange_fields", copper), np.zeros((8, 3)))
     assert Guarded.calls == 1  # turning moments costs the ordinary calculator nothing

@@ -18,7 +18,7 @@ from ase_spinml.units import MU_B
 
 
 class SpinTerm(BaseCalculator):
-    """One energy term; a subclass gives ``terms(atoms, moments, moved)``.
+    """One energy term; a subclass gives ``terms(atoms, moments)``.
 
     That method returns energies per atom (N,) in eV, fields (N, 3) in eV/mu_B, forces (N, 3) in eV/Angstrom and the
     virial dE/d(strain) (3, 3) in eV; ``moved`` is False when only moments have changed since the last call.
@@ -28,8 +28,7 @@ class SpinTerm(BaseCalculator):
 
     def calculate(self, atoms, properties, system_changes):
         moments = get_moments(atoms)
-        moved = bool(set(system_changes) - {"initial_magmoms", "initial_charges"})
-        energies, fields, forces, virial = self.terms(atoms, moments, moved)
+        energies, fields, forces, virial = self.terms(atoms, moments)
         energy = float(energies.sum())
         self.results = {
             "energy": energy,
@@ -88,9 +87,9 @@ class Heisenberg(SpinTerm):
         if reference is not None:
             self._find_bonds(reference, magnetic_mask(reference))
 
-    def terms(self, atoms, moments, moved):
+    def terms(self, atoms, moments):
         magnetic = moments.any(axis=1)
-        if self._bonds is None or not self._bonds.fit(atoms, magnetic, moved):
+        if self._bonds is None or not self._bonds.fit(atoms, magnetic):
             if self._reference is not None:
                 raise InputError(
                     f"Expected a frame that fits the reference {self._reference.get_chemical_formula()} (same atoms, "
@@ -195,7 +194,7 @@ class Zeeman(SpinTerm):
         if self.field.shape != (3,) or not np.isfinite(self.field).all():
             raise InputError(f"Expected field_T to be three finite numbers in tesla, got {self.field.tolist()}.")
 
-    def terms(self, atoms, moments, moved):
+    def terms(self, atoms, moments):
         fields = np.where(moments.any(axis=1)[:, None], MU_B * self.field, 0.0)
         return -_dot(moments, fields), fields, np.zeros((len(atoms), 3)), np.zeros((3, 3))
 
@@ -224,11 +223,14 @@ class NonMagnetic(BaseCalculator):
     def calculate(self, atoms, properties, system_changes):
         bare = atoms.copy()
         bare.set_array("initial_magmoms", None)
-        for name in properties:
-            if name == "exchange_fields":
-                self.results[name] = np.zeros((len(atoms), 3))
-            else:
-                self.results[name] = self.calc.get_property(name, bare)
+        self.results = {"exchange_fields": np.zeros((len(atoms), 3))}
+        ordinary = [name for name in self.implemented_properties if name != "exchange_fields"]
+        for name in sorted(
+            ordinary, key=lambda name: name not in properties
+        ):  # first what is asked for, then by-products
+            value = self.calc.get_property(name, bare, allow_calculation=name in properties)
+            if value is not None:
+                self.results[name] = value
 
 
 def _constants(name, values):

@@ -1,6 +1,7 @@
 """Bonds between magnetic atoms by neighbour shell, which stay with their atoms while these vibrate."""
 
 import numpy as np
+from ase.calculators.calculator import compare_atoms
 from scipy.sparse import csr_array
 
 from ase_spinml.errors import InputError
@@ -44,36 +45,39 @@ class Bonds:
         columns, ones = np.arange(shape[1]), np.ones(shape[1])
         self.at_i = csr_array((ones, (self.i, columns)), shape=shape)
         self.at_j = csr_array((ones, (self.j, columns)), shape=shape)
-        self.magnetic, self.numbers, self.pbc = magnetic.copy(), atoms.numbers.copy(), atoms.pbc.copy()
-        self.cell, self.scaled = atoms.cell.complete().array, _scaled(atoms)
+        self.magnetic, self.cell, self.scaled = magnetic.copy(), atoms.cell.complete().array, _scaled(atoms)
         self.scaled_vectors = self.scaled[self.j] - self.scaled[self.i] + self.shifts
+        self._last = atoms.copy()
 
-    def fit(self, atoms, magnetic, moved=True):
+    def fit(self, atoms, magnetic):
         """Whether ``atoms`` is still the frame the bonds belong to.
 
         Same atoms, sites (``magnetic``, (N,) bool) and boundary conditions; a cell within :data:`MAX_STRAIN`; no site
-        displaced against the others by half the shortest bond. Without ``moved`` only the sites are compared.
+        displaced against the others by half the shortest bond.
         """
         if not np.array_equal(magnetic, self.magnetic):
             return False
-        if not moved:
+        if not set(compare_atoms(self._last, atoms)) & {"numbers", "pbc", "cell", "positions"}:
             return True
-        if not (np.array_equal(atoms.numbers, self.numbers) and np.array_equal(atoms.pbc, self.pbc)):
+        if not (np.array_equal(atoms.numbers, self._last.numbers) and np.array_equal(atoms.pbc, self._last.pbc)):
             return False
         strain = np.linalg.solve(self.cell, atoms.cell.complete().array) - np.eye(3)
         if np.abs(strain).max() > MAX_STRAIN:
             return False
         step = (_scaled(atoms) - self.scaled)[self.sites]
         step -= step[0]
-        step -= np.where(self.pbc, np.round(step), 0.0)
+        step -= np.where(atoms.pbc, np.round(step), 0.0)
         step = step @ self.cell
-        return np.linalg.norm(step - step.mean(axis=0), axis=1).max() < 0.5 * self.shortest
+        if np.linalg.norm(step - step.mean(axis=0), axis=1).max() >= 0.5 * self.shortest:
+            return False
+        self._last = atoms.copy()
+        return True
 
     def vectors(self, atoms):
         """Vectors of the bonds from i to j, (P, 3), in Angstrom, whether or not positions were wrapped meanwhile."""
         scaled = _scaled(atoms)
         vectors = scaled[self.j] - scaled[self.i] + self.shifts
-        vectors -= np.where(self.pbc, np.round(vectors - self.scaled_vectors), 0.0)
+        vectors -= np.where(atoms.pbc, np.round(vectors - self.scaled_vectors), 0.0)
         return vectors @ atoms.cell.complete().array
 
 
