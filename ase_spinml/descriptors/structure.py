@@ -1,0 +1,137 @@
+"""A frame as tensors: what descriptors and models see of an ase.Atoms."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from ase_spinml.errors import InputError
+from ase_spinml.moments import get_spins
+from ase_spinml.neighbors import NeighborList
+
+
+@dataclass
+class Structure:
+    """Positions, spins and neighbours of one frame.
+
+    Attributes
+    ----------
+    species : (N,) long
+        Index of each atom's element in the descriptor's species.
+    positions : (N, 3)
+        Angstrom.
+    spins : (N, 3)
+        Unit vectors; zero rows for non-magnetic atoms.
+    i, j : (P,) long; pair_shifts : (P, 3)
+        Half list: r_ij = R_j + shift - R_i, Angstrom.
+    neighbours : (N, K) long; shifts : (N, K, 3); filled : (N, K) bool
+        The same pairs, both directions, as a table.
+    volume : float
+        Cell volume in Angstrom^3, 0 without a cell.
+    cache : dict
+        Work of the descriptor that depends on the lattice only; shared by frames that differ only in their spins.
+    """
+
+    species: torch.Tensor
+    positions: torch.Tensor
+    spins: torch.Tensor
+    i: torch.Tensor
+    j: torch.Tensor
+    pair_shifts: torch.Tensor
+    neighbours: torch.Tensor
+    shifts: torch.Tensor
+    filled: torch.Tensor
+    volume: float
+    cache: dict = field(default_factory=dict)
+
+    def __len__(self):
+        return len(self.species)
+
+    def with_spins(self, spins):
+        """The same lattice with other spins (N, 3): lattice work in the cache is kept."""
+        return replace(self, spins=spins)
+
+    def with_positions(self, positions):
+        """The same neighbours and cell with other positions (N, 3) and an empty cache."""
+        return replace(self, positions=positions, cache={})
+
+
+def species_indices(atoms, species):
+    """Index of every atom's element in ``species``, (N,).
+
+    Raises InputError naming the element that the descriptor does not know.
+    """
+    order = {symbol: k for k, symbol in enumerate(species)}
+    symbols = atoms.get_chemical_symbols()
+    unknown = sorted(set(symbols) - set(order))
+    if unknown:
+        raise InputError(
+            f"the descriptor knows the species {', '.join(species)}, but the frame contains {', '.join(unknown)}; "
+            "add them to species= and fit again"
+        )
+    return np.array([order[s] for s in symbols], dtype=np.int64)
+
+
+def structure_from_atoms(atoms, species, cutoff, dtype=torch.float64, device="cpu", neighbor_list=None):
+    """Tensors of one frame.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        With (N, 3) moments.
+    species : sequence of str
+        Elements the descriptor knows.
+    cutoff : float
+        Angstrom.
+    neighbor_list : NeighborList, optional
+        A list to reuse (its pairs must be complete for ``cutoff``).
+    """
+    if len(atoms) == 0:
+        raise InputError("a frame needs at least one atom, got an empty ase.Atoms")
+    kinds = species_indices(atoms, species)
+    spins = get_spins(atoms)
+    pairs = neighbor_list if neighbor_list is not None else NeighborList(cutoff)
+    pairs.update(atoms.positions, atoms.cell.array, atoms.pbc)
+    neighbours, shifts, filled = pairs.directed()
+    cell = atoms.cell.array
+
+    def real(x):
+        return torch.as_tensor(x, dtype=dtype, device=device)
+
+    def index(x):
+        return torch.as_tensor(x, device=device)
+
+    return Structure(
+        species=index(kinds),
+        positions=real(atoms.positions),
+        spins=real(spins),
+        i=index(pairs.i),
+        j=index(pairs.j),
+        pair_shifts=real(pairs.shifts @ cell),
+        neighbours=index(neighbours),
+        shifts=real(shifts @ cell),
+        filled=index(filled),
+        volume=float(abs(np.linalg.det(cell))),
+    )
+
+
+class Gradient:
+    """Derivatives of B energies, accumulated by the parts of a descriptor.
+
+    Attributes
+    ----------
+    positions : (B, N, 3), eV/Angstrom; virial : (B, 3, 3), eV
+        dE/dR and sum over pairs of dE/dr (x) r; None when only spins are wanted.
+    spins : (B, N, 3), eV
+        dE/de for each unit spin (not yet projected).
+    """
+
+    def __init__(self, structure, batch, lattice=True):
+        like = structure.positions
+        self.spins = like.new_zeros(batch, len(structure), 3)
+        self.positions = like.new_zeros(batch, len(structure), 3) if lattice else None
+        self.virial = like.new_zeros(batch, 3, 3) if lattice else None
+
+    @property
+    def lattice(self):
+        return self.positions is not None
