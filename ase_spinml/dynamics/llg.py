@@ -2,7 +2,7 @@
 
 Unit spins e_i (N, 3) with fields H_i = -dE/dm_i in eV/mu_B, which already hold the 1/m_i of every moment, move as
 
-    de/dt = -gamma/(1 + alpha^2) [e x H + alpha e x (e x H)] = -gamma e x B,    B = (H + alpha e x H)/(1 + alpha^2),
+    de/dt = -gamma/(1 + alpha^2) [e x H + alpha e x (e x H)],
 
 Gilbert's equation de/dt = -gamma e x H + alpha e x de/dt solved for de/dt. At alpha = 0 a moment precesses in the
 sense of -m x H; alpha > 0 lowers the energy. For a negative gamma (a convention of some lattice models) alpha acts
@@ -18,6 +18,8 @@ with the sign of gamma, so that damping still lowers the energy.
 
 Any consistent units do: only gamma H dt enters.
 """
+
+import math
 
 from ase_spinml.dynamics.solver import Anderson, MidpointMemory, array_namespace, transverse
 from ase_spinml.errors import InputError
@@ -37,29 +39,23 @@ def cross(a, b):
 
 def unit(vectors):
     """Rows of ``vectors`` (N, 3) divided by their length."""
-    xp = array_namespace(vectors)
-    return vectors / xp.sqrt(xp.einsum("ia,ia->i", vectors, vectors))[:, None]
+    return vectors / array_namespace(vectors).sqrt(_dot(vectors, vectors))[:, None]
 
 
-def precession_field(spins, field, damping):
-    """B = (H + alpha e x H)/(1 + alpha^2), (N, 3): the field whose plain precession is the damped motion in H."""
-    if damping == 0.0:
-        return field
-    return (field + damping * cross(spins, field)) / (1.0 + damping**2)
+def midpoint_rotation(spins, turn, damping=0.0):
+    """Solve e' - e = -n x (w + alpha n x w) with n = (e + e')/|e + e'| for a given w, in closed form.
 
-
-def midpoint_rotation(spins, turn):
-    """Solve e' - e = -n x w with n = (e + e')/|e + e'| for a given w, in closed form.
-
-    With a = w/2, s = a.e and c = |e + e'|/2 the equation reads c n + n x a = e. Hence
-    n = (c^2 e + c a x e + s a)/(c (c^2 + a^2)), and |n| = 1 gives c^4 + (a^2 - 1) c^2 - s^2 = 0.
+    With a = w/2 the equation reads c n + n x a = f, where f = e + alpha a and c = n.(e + alpha a). Hence, with s = a.f,
+    n = (c^2 f + c a x f + s a)/(c (c^2 + a^2)), and |n| = 1 gives c^4 + (a^2 - f^2) c^2 - s^2 = 0.
 
     Parameters
     ----------
     spins : (N, 3)
         Unit rows e.
     turn : (N, 3)
-        w = gamma B dt. Only its part perpendicular to n acts; a solution needs that part to stay below 2.
+        w = gamma H dt/(1 + alpha^2), in radians. Only its part perpendicular to n acts.
+    damping : float
+        alpha.
 
     Returns
     -------
@@ -68,14 +64,13 @@ def midpoint_rotation(spins, turn):
     """
     xp = array_namespace(spins)
     half = 0.5 * turn
-    along = xp.einsum("ia,ia->i", half, spins)
-    square = xp.einsum("ia,ia->i", half, half)
-    root = xp.sqrt((1.0 - square) ** 2 + 4.0 * along**2)
-    c = xp.sqrt(xp.clip(0.5 * (1.0 - square + root), 1e-20, None))[:, None]
-    middle = c**2 * spins + c * cross(half, spins) + along[:, None] * half
-    middle = unit(middle)
-    turned = 2.0 * xp.einsum("ia,ia->i", spins, middle)[:, None] * middle - spins
-    return middle, turned
+    start = spins + damping * half if damping else spins
+    along = _dot(half, start)
+    excess = _dot(start, start) - _dot(half, half)
+    root = xp.sqrt(excess**2 + 4.0 * along**2)
+    c = xp.sqrt(xp.clip(0.5 * (excess + root), 1e-20, None))[:, None]
+    middle = unit(c**2 * start + c * cross(half, start) + along[:, None] * half)
+    return middle, 2.0 * _dot(spins, middle)[:, None] * middle - spins
 
 
 def midpoint_step(
@@ -88,7 +83,7 @@ def midpoint_step(
     memory=None,
     tolerance=1e-12,
 ):
-    """One step of the spherical midpoint method, e' - e = -gamma dt n x B(n), n = (e + e')/|e + e'|.
+    """One step of the spherical midpoint method: e' - e = dt de/dt, taken at n = (e + e')/|e + e'|.
 
     Second order, time reversible, symplectic at zero damping (McLachlan, Modin and Verdier, Phys. Rev. E 89, 061301
     (2014)); keeps every length, and every total that the field keeps (the total moment, for an isotropic exchange).
@@ -116,7 +111,7 @@ def midpoint_step(
     memory : MidpointMemory, optional
         What earlier steps have taught; updated in place. Without it the step starts from scratch.
     tolerance : float
-        Bound on the residual |e' - e + gamma dt n x B(n)| of every spin.
+        Bound on the residual |e' - e - dt de/dt(n)| of every spin.
 
     Returns
     -------
@@ -130,36 +125,39 @@ def midpoint_step(
     """
     memory = MidpointMemory() if memory is None else memory
     scale = gyromagnetic_ratio * timestep
-    if gyromagnetic_ratio < 0:
-        damping = -damping
+    alpha = damping if gyromagnetic_ratio > 0 else -damping
     mix = Anderson()
     remainder = memory.predict(spins)
     accuracy = memory.expected_error
     middle = spins
 
-    def torque_field(rows, field):
-        return precession_field(rows, field if noise is None else field + noise, damping)
+    def follow(field):
+        total = field if noise is None else field + noise
+        return midpoint_rotation(spins, scale / (1.0 + alpha**2) * total, alpha)
 
     for evaluation in range(MAX_EVALUATIONS):
         for _ in range(INNER_ITERATIONS):
-            previous, used = middle, torque_field(middle, memory.coupling_field(middle) + remainder)
-            middle, _ = midpoint_rotation(spins, scale * used)
+            previous, used = middle, memory.coupling_field(middle) + remainder
+            middle, _ = follow(used)
             if float(abs(middle - previous).max()) <= max(0.05 * accuracy, 0.1 * tolerance):
                 break
-        field = transverse(field_function(middle), middle)
-        residual = abs(scale) * float(abs(cross(middle, torque_field(middle, field) - used)).max())
+        field = field_function(middle)
+        accuracy = abs(scale) * float(abs(transverse(field - used, middle)).max())
         if evaluation == 0:
-            memory.expected_error = min(residual, 1e-3)
-        if residual <= tolerance:
-            memory.store(middle, field)
-            return unit(midpoint_rotation(spins, scale * torque_field(middle, field))[1])
-        if residual != residual or residual == float("inf"):
+            memory.expected_error = min(accuracy, 1e-3)
+        if accuracy <= tolerance:
+            memory.store(middle, transverse(field, middle))
+            return unit(follow(transverse(field, middle))[1])
+        if not math.isfinite(accuracy):
             raise InputError(
                 "Expected finite exchange fields from the calculator, got NaN or infinity: check the model."
             )
-        accuracy = residual
         remainder = mix(remainder, transverse(field - memory.coupling_field(middle), middle) - remainder)
     raise InputError(
-        f"Expected the midpoint step to converge to {tolerance:g}, got a residual of {residual:.1e} after "
+        f"Expected the midpoint step to converge to {tolerance:g}, got a residual of {accuracy:.1e} after "
         f"{MAX_EVALUATIONS} field evaluations: use a smaller timestep."
     )
+
+
+def _dot(a, b):
+    return array_namespace(a).einsum("ia,ia->i", a, b)
