@@ -191,7 +191,7 @@ class PowerSpectrumPart:
 
     def __init__(self, block, structure, atoms):
         self.atoms = atoms
-        self._block, self._structure = block, structure
+        self._block, self.structure = block, structure
         density = block.density
         self._lattice = density.cached_lattice(structure, atoms)
         self._spin = density.spin_functions(structure, atoms, self._lattice[0])
@@ -208,7 +208,7 @@ class PowerSpectrumPart:
 
     def pullback(self, sensitivity, gradient):
         """Add the derivatives of B energies with dE/dx = sensitivity (B, n, F) to ``gradient``."""
-        block, structure, atoms = self._block, self._structure, self.atoms
+        block, structure, atoms = self._block, self.structure, self.atoms
         density = block.density
         spins = structure.spins[atoms]
         start, d_coefficients = 0, []

@@ -33,6 +33,7 @@ class PairBlock:
         keep = [z * size + c for z, m in enumerate(magnetic) for c in range(size if m else n_max)]
         self._columns = None if len(keep) == self.n_species * size else torch.tensor(keep, device=device)
         self.n_features = len(keep)
+        self.lattice_columns = [k for k, c in enumerate(keep) if c % size < n_max]
 
     def names(self, species, magnetic):
         """Label of every feature: neighbour species, n, l."""
@@ -82,7 +83,7 @@ class PairPart:
 
     def __init__(self, block, structure):
         self.atoms = slice(0, len(structure))
-        self._block, self._structure = block, structure
+        self._block, self.structure = block, structure
         cache = structure.cache
         cache.setdefault("non-magnetic atoms", bool((~structure.spins.any(1)).any()))
         if block not in cache:
@@ -102,7 +103,7 @@ class PairPart:
 
     def pullback(self, sensitivity, gradient):
         """Add the derivatives of B energies with dE/dx = sensitivity (B, N, F) to ``gradient``."""
-        block, structure = self._block, self._structure
+        block, structure = self._block, self.structure
         batch, n_atoms = sensitivity.shape[:2]
         size = (block.l_max + 1) * block.n_max
         if block._columns is not None:

@@ -124,6 +124,12 @@ class SOSO(TransformerMixin, BaseEstimator):
         for frame in _frame_list(frames):
             for symbol, magnetic in zip(frame.get_chemical_symbols(), magnetic_mask(frame), strict=True):
                 seen.setdefault(symbol, set()).add(bool(magnetic))
+        mixed = [z for z, kinds in seen.items() if len(kinds) == 2]
+        if mixed:
+            raise InputError(
+                f"{mixed[0]} has moments on some atoms and zero moments on others: give every {mixed[0]} atom its "
+                "moment vector, or leave the frames with zero moments out"
+            )
         self.magnetic_species_ = [z for z in self.species if True in seen.get(z, ())]
         self.is_fitted_ = True
         return self

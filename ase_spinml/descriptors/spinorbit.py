@@ -138,7 +138,7 @@ class SpinOrbitPart:
 
     def __init__(self, block, structure, atoms):
         self.atoms = atoms
-        self._block, self._structure = block, structure
+        self._block, self.structure = block, structure
         density = block.density
         self._lattice = density.cached_lattice(structure, atoms)
         self._spin = density.spin_functions(structure, atoms, self._lattice[0])
@@ -147,7 +147,7 @@ class SpinOrbitPart:
 
     def pullback(self, sensitivity, gradient):
         """Add the derivatives of B energies with dE/dx = sensitivity (B, n, F) to ``gradient``."""
-        block, structure, atoms = self._block, self._structure, self.atoms
+        block, structure, atoms = self._block, self.structure, self.atoms
         _, back = torch.func.vjp(block.invariants, self._coefficients, structure.spins[atoms])
         d_coefficients, d_spins = torch.func.vmap(back)(sensitivity)
         gradient.spins[:, atoms] += d_spins

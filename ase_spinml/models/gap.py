@@ -1,0 +1,532 @@
+"""SpinGAP: a sparse Gaussian process on atomic energies of atoms with spins."""
+
+import numpy as np
+import torch
+from skmatter.sample_selection import CUR, FPS
+from sklearn.base import clone
+from sklearn.linear_model import RidgeCV
+
+from ase_spinml.descriptors.soso import SOSO
+from ase_spinml.descriptors.structure import Gradient
+from ase_spinml.errors import InputError
+from ase_spinml.models.base import Model, register
+from ase_spinml.models.baseline import baseline_results, subtract
+from ase_spinml.models.design import KINDS, Directions, Term, design, field_directions, label_rows
+from ase_spinml.models.kernels import Linear, make_kernel
+from ase_spinml.models.labels import compare, read_labels
+from ase_spinml.models.regression import Rows, optimize, posterior, whitening
+from ase_spinml.moments import get_moments, magnetic_mask
+
+OFFSET_SPREAD = 10.0
+"""Prior standard deviation of the constant energy per atom of each species about its first estimate, eV."""
+
+
+@register("SpinGAP")
+class SpinGAP(Model):
+    """Gaussian approximation potential with spins (arXiv:2403.10769): E = sum_i eps(x_i) over atoms.
+
+    eps is a constant per species plus one Gaussian process per block of the descriptor, added: the kernel is
+    (x.x')^zeta on the block of highest body order and linear on lower ones and on the spin-orbit block, the form
+    K = beta_2 x_2.x_2' + beta_3 (x_3.x_3')^zeta of VASP's force fields. It learns from total energies, forces,
+    stresses and exchange fields together; any of them may be missing from any frame.
+
+    Parameters
+    ----------
+    descriptor : SOSO
+    n_sparse : int
+        Sparse points per species and block, clipped to the number of different environments. zeta = 1 is the linear
+        model in all features and needs none.
+    zeta : int
+        Power of the polynomial kernel.
+    sigma_energy, sigma_forces, sigma_stress, sigma_field : float
+        Standard deviations of the labels in eV/atom, eV/A, eV/A^3, eV/mu_B; ``atoms.info`` may hold the same names
+        for a frame of its own.
+    kernel : "polynomial" or "rbf"
+    length_scale : float
+        Of the rbf kernel, in units of the typical length of the features.
+    selection : "fps" or "cur"
+        Sparse points by farthest-point or by CUR selection (scikit-matter).
+    optimize : "evidence", "cross-validation" or None
+        How the prior amplitude of each block is found: by maximising the evidence, by cross-validation over frames,
+        or not at all (1 eV).
+    fit_sigmas : bool
+        With evidence, also find one factor on the standard deviations of each kind of label.
+    baseline : ase calculator, optional
+        The model learns the remainder; predictions include the baseline.
+    rng : int or numpy Generator
+
+    Attributes
+    ----------
+    amplitudes_ : dict of block -> prior amplitude in eV
+    sigma_factors_ : dict of label -> factor on its standard deviation
+    lattice_fitted : bool
+        Whether displaced frames with forces were among the labels, so that forces mean something.
+    """
+
+    def __init__(
+        self,
+        descriptor,
+        n_sparse=300,
+        zeta=2,
+        sigma_energy=1e-3,
+        sigma_forces=0.05,
+        sigma_stress=1e-3,
+        sigma_field=5e-3,
+        *,
+        kernel="polynomial",
+        length_scale=1.0,
+        selection="fps",
+        optimize="evidence",
+        fit_sigmas=False,
+        baseline=None,
+        rng=0,
+    ):
+        self.descriptor = descriptor
+        self.n_sparse = n_sparse
+        self.zeta = zeta
+        self.sigma_energy = sigma_energy
+        self.sigma_forces = sigma_forces
+        self.sigma_stress = sigma_stress
+        self.sigma_field = sigma_field
+        self.kernel = kernel
+        self.length_scale = length_scale
+        self.selection = selection
+        self.optimize = optimize
+        self.fit_sigmas = fit_sigmas
+        self.baseline = baseline
+        self.baseline_name = None if baseline is None else type(baseline).__name__
+        self.rng = rng
+        self._check()
+
+    def _check(self):
+        if not isinstance(self.descriptor, SOSO):
+            raise InputError(f"SpinGAP needs a SOSO descriptor, got {type(self.descriptor).__name__}")
+        if not self.n_sparse >= 1:
+            raise InputError(f"n_sparse must be >= 1, got {self.n_sparse!r}")
+        for name, value in self.sigmas.items():
+            if not (np.isfinite(value) and value > 0):
+                raise InputError(f"{name} must be a positive number, got {value!r}")
+        if self.selection not in ("fps", "cur"):
+            raise InputError(f"selection must be 'fps' or 'cur', got {self.selection!r}")
+        if self.optimize not in ("evidence", "cross-validation", None):
+            raise InputError(f"optimize must be 'evidence', 'cross-validation' or None, got {self.optimize!r}")
+        make_kernel(self.kernel, self.zeta, self.length_scale)
+
+    @property
+    def sigmas(self):
+        """Standard deviations of the labels by name."""
+        return {f"sigma_{name}": getattr(self, f"sigma_{name}") for name in KINDS}
+
+    # -- fitting -------------------------------------------------------------------------------------------------
+
+    def fit(self, frames):
+        """Fit to frames (list of ase.Atoms with moments, labels in ``atoms.calc`` and ``exchange_fields``).
+
+        Raises InputError for an empty list, frames without any label, NaN, wrong shapes, unknown species, collinear
+        moments, and elements with zero moments on some atoms only. Returns self.
+        """
+        frames = list(frames)
+        if not frames:
+            raise InputError("at least one frame is needed to fit a model, got an empty list")
+        labels = [read_labels(frame, f"frame {k}") for k, frame in enumerate(frames)]
+        empty = [k for k, label in enumerate(labels) if label.empty]
+        if empty:
+            raise InputError(
+                f"frame {empty[0]} has no label: give it an energy, forces, stress or exchange_fields, or leave it out"
+            )
+        if self.baseline is not None:
+            for label, frame in zip(labels, frames, strict=True):
+                subtract(label, baseline_results(self.baseline, frame))
+        self.descriptor_ = clone(self.descriptor).fit(frames)
+        rng = np.random.default_rng(self.rng)
+        structures = [self.descriptor_.structure(frame) for frame in frames]
+        blocks = self.descriptor_.blocks()
+        features = {
+            name: [torch.cat([part.features for part in block.parts(s)]) for s in structures]
+            for name, block in blocks.items()
+        }
+        species = torch.cat([s.species for s in structures])
+        self.terms_ = list(self._make_terms({k: torch.cat(v) for k, v in features.items()}, species, rng))
+        self.offsets_ = self._first_offsets(labels, structures)
+        rows = self._rows(blocks, labels, structures)
+        self._solve(rows, list(blocks), rng)
+        self._fit_lengths(features, species, np.concatenate([label.lengths for label in labels]))
+        self.lattice_fitted = bool(_displaced(features["pair"], structures, blocks["pair"])) and any(
+            label.forces is not None for label in labels
+        )
+        self.summary_ = self._summarise(labels, rows)
+        self._evaluators = {}
+        return self
+
+    def _make_terms(self, features, species, rng):
+        highest = "angle" if "angle" in features else "pair"
+        for group, (name, x) in enumerate(features.items()):
+            for z in range(len(self.descriptor_.species)):
+                mine = x[species == z]
+                if not len(mine) or not mine.any():
+                    continue
+                kernel = make_kernel(self.kernel, self.zeta, self.length_scale) if name == highest else Linear()
+                if name == "spin-orbit":  # features of different nature: each to its own size
+                    size = mine.square().mean(0).sqrt()
+                    scale = torch.where(size > 1e-6 * size.max(), 1 / size, 0.0) / np.sqrt(len(size))
+                else:
+                    scale = torch.full((x.shape[1],), 1 / float(mine.square().sum(1).mean().sqrt()), dtype=x.dtype)
+                points = kernel.points(mine * scale, lambda candidates: self._select(candidates, rng))
+                prior = np.eye(len(points)) if isinstance(kernel, Linear) else whitening(kernel(points, points).numpy())
+                yield Term(name, z, kernel, scale, points, torch.as_tensor(prior, dtype=x.dtype), group)
+
+    def _select(self, candidates, rng):
+        """Up to n_sparse different rows of candidates (n, F)."""
+        different = np.unique(np.round(candidates.numpy(), 9), axis=0, return_index=True)[1]
+        candidates = candidates[np.sort(different)]
+        count = min(int(self.n_sparse), len(candidates))
+        if count == len(candidates):
+            return candidates
+        if self.selection == "fps":
+            selector = FPS(n_to_select=count, initialize=int(rng.integers(len(candidates))))
+        else:
+            selector = CUR(n_to_select=count, recompute_every=0)
+        return candidates[torch.as_tensor(np.sort(selector.fit(candidates.numpy()).selected_idx_))]
+
+    def _counts(self, structure):
+        """Atoms of each species, (n_species,)."""
+        return np.bincount(structure.species.numpy(), minlength=len(self.descriptor_.species))
+
+    def _first_offsets(self, labels, structures):
+        """Energy per atom of each species by least squares on compositions, (n_species,) eV."""
+        known = [(self._counts(s), label.energy) for label, s in zip(labels, structures, strict=True)]
+        known = [(counts, energy) for counts, energy in known if energy is not None]
+        if not known:
+            return np.zeros(len(self.descriptor_.species))
+        counts, energies = map(np.array, zip(*known, strict=True))
+        return np.linalg.lstsq(counts.astype(float), energies, rcond=None)[0]
+
+    def _rows(self, blocks, labels, structures):
+        """Design matrix, targets and their bookkeeping; the last columns are the constants per species."""
+        matrix, targets, kinds, frames = [], [], [], []
+        for k, (label, structure) in enumerate(zip(labels, structures, strict=True)):
+            wanted = label_rows(label, structure, self.sigmas)
+            columns = design(blocks, self.terms_, structure, [directions for _, directions, *_ in wanted])
+            counts = self._counts(structure)
+            for (kind, _, factor, target, sigma), block in zip(wanted, columns, strict=True):
+                constant = OFFSET_SPREAD * counts * (kind == "energy")
+                matrix.append(np.hstack([block, np.tile(constant, (len(block), 1))]) * (factor / sigma))
+                offset = self.offsets_ @ counts * factor * (kind == "energy")
+                targets.append((target - offset) / sigma)
+                kinds += [KINDS.index(kind)] * len(target)
+                frames += [k] * len(target)
+            structure.cache.clear()
+        group = np.concatenate([np.full(t.size, t.group) for t in self.terms_] + [np.full(len(self.offsets_), -1)])
+        return Rows(np.vstack(matrix), np.concatenate(targets), np.array(kinds), np.array(frames), group.astype(int))
+
+    def _solve(self, rows, names, rng):
+        amplitudes, noise = np.ones(len(names)), np.ones(len(KINDS))
+        if self.optimize is not None:
+            amplitudes, noise = optimize(rows, len(names), len(KINDS), self.optimize, self.fit_sigmas, rng=rng)
+        self.amplitudes_ = dict(zip(names, amplitudes.tolist(), strict=True))
+        self.sigma_factors_ = dict(zip(KINDS, noise.tolist(), strict=True))
+        scale, weight = rows.column_scale(amplitudes), 1 / noise[rows.kind]
+        mean, factor = posterior(rows.matrix * scale * weight[:, None], rows.targets * weight)
+        self.column_weights_ = scale * mean
+        self.covariance_factor_ = scale[:, None] * factor
+        self.offsets_ = self.offsets_ + OFFSET_SPREAD * self.column_weights_[len(mean) - len(self.offsets_) :]
+
+    def _fit_lengths(self, features, species, lengths):
+        """Ridge regression of the moment lengths on the same columns: weights per species, intercept last."""
+        self.length_weights_ = {}
+        stacked = {name: torch.cat(x) for name, x in features.items()}
+        for z, symbol in enumerate(self.descriptor_.species):
+            mine = species == z
+            if symbol not in self.descriptor_.magnetic_species() or not mine.any():
+                continue
+            columns = self._length_columns(stacked, mine, z)
+            fit = RidgeCV(alphas=np.logspace(-6, 2, 17)).fit(columns, lengths[mine.numpy()])
+            self.length_weights_[symbol] = np.append(fit.coef_, fit.intercept_)
+
+    def _length_columns(self, features, mask, z):
+        return torch.cat([t.columns(features[t.block][mask]) for t in self.terms_ if t.species == z], dim=1).numpy()
+
+    def _summarise(self, labels, rows):
+        counts = np.bincount(rows.kind, minlength=len(KINDS))
+        return {
+            "n_frames": len(labels),
+            "n_atoms": int(sum(len(label.moments) for label in labels)),
+            "n_labels": dict(zip(KINDS, counts.tolist(), strict=True)),
+            "sparse_points": {
+                f"{t.block} {self.descriptor_.species[t.species]}": len(t.points) for t in self.terms_
+            },
+            "mean_moment": {
+                z: float(w[-1]) for z, w in self.length_weights_.items()
+            },
+        }
+
+    # -- prediction ----------------------------------------------------------------------------------------------
+
+    def evaluator(self, device="cpu", dtype=torch.float64):
+        """The fitted model as a function of structures on a device, see :class:`Evaluator`."""
+        key = (str(device), dtype)
+        if key not in self._evaluators:
+            self._evaluators[key] = Evaluator(self, device, dtype)
+        return self._evaluators[key]
+
+    def check_frame(self, atoms):
+        """Raise InputError unless exactly the atoms of magnetic species carry moments."""
+        magnetic = self.descriptor_.magnetic_species()
+        for k, (symbol, carries) in enumerate(zip(atoms.get_chemical_symbols(), magnetic_mask(atoms), strict=True)):
+            if symbol in magnetic and not carries:
+                raise InputError(
+                    f"{symbol} is magnetic in this model, but atom {k} has a zero moment: set its moment vector"
+                )
+            if carries and symbol in self.descriptor_.species and symbol not in magnetic:
+                raise InputError(
+                    f"{symbol} is not magnetic in this model, but atom {k} has a moment: set it to zero, "
+                    "or fit with frames where this element carries moments"
+                )
+
+    def predict(self, atoms):
+        """Everything the model knows about one frame, baseline included.
+
+        Returns
+        -------
+        dict
+            energy (eV), energies (N,) eV (of the model, without a baseline), forces (N, 3) eV/A, stress (6,) eV/A^3
+            (periodic cells only), magmoms (N, 3) mu_B = M(x_i) e_i, exchange_fields (N, 3) eV/mu_B.
+        """
+        self.check_frame(atoms)
+        structure = self.descriptor_.structure(atoms)
+        results = self.evaluator().results(structure, np.linalg.norm(get_moments(atoms), axis=1))
+        return self.add_baseline(atoms, results)
+
+    def add_baseline(self, atoms, results):
+        """Add the baseline's results for these atoms to the model's; raises InputError when it is not attached."""
+        if self.baseline_name is None:
+            return results
+        if self.baseline is None:
+            raise InputError(
+                f"this model was fitted on top of the calculator {self.baseline_name}: set model.baseline to it"
+            )
+        base = baseline_results(self.baseline, atoms)
+        return {name: value + base.get(name, 0.0) for name, value in results.items()}
+
+    def evaluate(self, frames):
+        """Errors on labelled frames, see :func:`ase_spinml.models.labels.compare`."""
+        frames = list(frames)
+        if not frames:
+            raise InputError("at least one frame is needed to evaluate a model, got an empty list")
+        labels = [read_labels(frame, f"frame {k}") for k, frame in enumerate(frames)]
+        return compare(labels, [self.predict(frame) for frame in frames])
+
+    def uncertainty(self, atoms, fields=True):
+        """Posterior standard deviations of the energy (float, eV) and of each field component ((N, 3), eV/mu_B)."""
+        self.check_frame(atoms)
+        structure = self.descriptor_.structure(atoms)
+        blocks = self.evaluator().blocks
+        moments = get_moments(atoms)
+        lengths = np.linalg.norm(moments, axis=1)
+        magnetic = np.flatnonzero(lengths > 0) if fields else []
+        wanted = [None]
+        if len(magnetic):
+            spins = structure.spins.numpy()
+            along = field_directions(spins, lengths, magnetic)
+            wanted.append(Directions(len(along), spins=structure.positions.new_tensor(along)))
+        rows = design(blocks, self.terms_, structure, wanted)
+        constant = OFFSET_SPREAD * self._counts(structure)
+        energy_row = np.append(rows[0][0], constant)
+        variance = np.sum((energy_row @ self.covariance_factor_) ** 2)
+        variance += self._left_out_variance(blocks, structure, rows[0][0])
+        if not len(magnetic):
+            return float(np.sqrt(variance)), np.zeros((len(atoms), 3))
+        factor = self.covariance_factor_[: rows[1].shape[1]]
+        components = np.sum((rows[1] @ factor) ** 2, axis=1).reshape(-1, 2)
+        frame = along.reshape(len(magnetic), 2, len(atoms), 3)[np.arange(len(magnetic)), :, magnetic]
+        frame = frame * lengths[magnetic][:, None, None]
+        std = np.zeros((len(atoms), 3))
+        std[magnetic] = np.sqrt(np.einsum("nk,nka->na", components, frame**2))
+        return float(np.sqrt(variance)), std
+
+    def _left_out_variance(self, blocks, structure, columns):
+        """Prior variance of the energy that the sparse points cannot express, eV^2."""
+        total, start = 0.0, 0
+        for term in self.terms_:
+            part = columns[start : start + term.size]
+            start += term.size
+            if isinstance(term.kernel, Linear):
+                continue
+            x = torch.cat([p.features for p in blocks[term.block].parts(structure)])[structure.species == term.species]
+            prior = float(term.kernel.variance(x * term.scale).sum())
+            total += self.amplitudes_[term.block] ** 2 * max(prior - float(part @ part), 0.0)
+        return total
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def to_file_content(self):
+        """Arrays and header of a model file."""
+        if not hasattr(self, "terms_"):
+            raise InputError("the model is not fitted: call fit(frames) before save(path)")
+        arrays = {
+            "offsets": self.offsets_,
+            "column_weights": self.column_weights_,
+            "covariance_factor": self.covariance_factor_,
+        }
+        for k, term in enumerate(self.terms_):
+            arrays[f"term{k}.scale"] = term.scale.numpy()
+            if not isinstance(term.kernel, Linear):
+                arrays[f"term{k}.points"] = term.points.numpy()
+                arrays[f"term{k}.whitening"] = term.whitening.numpy()
+        arrays.update({f"lengths.{symbol}": w for symbol, w in self.length_weights_.items()})
+        parameters = {
+            name: getattr(self, name)
+            for name in ("n_sparse", "zeta", "kernel", "length_scale", "selection", "optimize", "fit_sigmas")
+        }
+        header = {
+            "elements": list(self.descriptor_.species),
+            "descriptor": {"class": "SOSO", **_plain(self.descriptor_.get_params())},
+            "magnetic": self.descriptor_.magnetic_species(),
+            "parameters": {**_plain(parameters), **self.sigmas},
+            "terms": [{"block": t.block, "species": t.species, "group": t.group} for t in self.terms_],
+            "amplitudes": self.amplitudes_,
+            "sigma_factors": self.sigma_factors_,
+            "lattice_fitted": self.lattice_fitted,
+            "baseline": self.baseline_name,
+            "training": self.summary_,
+        }
+        return arrays, header
+
+    @classmethod
+    def from_file_content(cls, arrays, header):
+        """Inverse of :meth:`to_file_content`; a baseline must be attached again as ``model.baseline``."""
+        parameters = dict(header["descriptor"])
+        parameters.pop("class")
+        model = cls(SOSO(**parameters), **header["parameters"])
+        model.descriptor_ = clone(model.descriptor)
+        model.descriptor_.magnetic_species_ = list(header["magnetic"])
+        model.descriptor_.is_fitted_ = True
+        model.baseline_name = header["baseline"]
+        model.offsets_, model.column_weights_ = arrays["offsets"], arrays["column_weights"]
+        model.covariance_factor_ = arrays["covariance_factor"]
+        model.amplitudes_, model.sigma_factors_ = header["amplitudes"], header["sigma_factors"]
+        model.lattice_fitted, model.summary_ = header["lattice_fitted"], header["training"]
+        highest = "angle" if model.descriptor_.body_order == 3 else "pair"
+        model.terms_ = []
+        for k, entry in enumerate(header["terms"]):
+            scale = torch.as_tensor(arrays[f"term{k}.scale"])
+            nonlinear = make_kernel(model.kernel, model.zeta, model.length_scale)
+            kernel = nonlinear if entry["block"] == highest else Linear()
+            unit = torch.eye(len(scale), dtype=scale.dtype)
+            points = unit if isinstance(kernel, Linear) else torch.as_tensor(arrays[f"term{k}.points"])
+            prior = unit if isinstance(kernel, Linear) else torch.as_tensor(arrays[f"term{k}.whitening"])
+            model.terms_.append(Term(entry["block"], entry["species"], kernel, scale, points, prior, entry["group"]))
+        model.length_weights_ = {
+            name.removeprefix("lengths."): w for name, w in arrays.items() if name.startswith("lengths.")
+        }
+        model._evaluators = {}
+        return model
+
+
+class Evaluator:
+    """A fitted SpinGAP on a device: structures in, energies and derivatives out.
+
+    Kernels are collapsed where they can be: a linear term to a vector, zeta = 2 to a quadratic form, whatever the
+    number of sparse points.
+    """
+
+    def __init__(self, model, device, dtype):
+        self.blocks = model.descriptor_.blocks(dtype, device)
+        self._terms = []
+        start = 0
+        for term in model.terms_:
+            weights = term.whitening @ torch.as_tensor(model.column_weights_[start : start + term.size])
+            start += term.size
+
+            def put(x):
+                return x.to(dtype=dtype, device=device)
+
+            function = term.kernel.collapse(put(term.points), put(weights))
+            self._terms.append((term.block, term.species, put(term.scale), function))
+        self._offsets = torch.as_tensor(model.offsets_, dtype=dtype, device=device)
+        self._model = model
+
+    def __call__(self, structure, lattice=True):
+        """Atomic energies (N,) in eV, and the Gradient of their sum (without positions if not ``lattice``)."""
+        energies = self._offsets.index_select(0, structure.species).clone()
+        gradient = Gradient(structure, 1, lattice=lattice)
+        for name, block in self.blocks.items():
+            terms = [t for t in self._terms if t[0] == name]
+            for part in block.parts(structure):
+                species = structure.species[part.atoms]
+                x = part.features
+                if len(terms) == 1 and len(self._offsets) == 1:
+                    _, _, scale, function = terms[0]
+                    energy, slope = function(x * scale)
+                    energies[part.atoms] += energy
+                    part.pullback((slope * scale).unsqueeze(0), gradient)
+                    continue
+                sensitivity = torch.zeros_like(x)
+                for _, z, scale, function in terms:
+                    rows = torch.nonzero(species == z).squeeze(1)
+                    energy, slope = function(x.index_select(0, rows) * scale)
+                    energies[part.atoms] = energies[part.atoms].index_add(0, rows, energy)
+                    sensitivity.index_add_(0, rows, slope * scale)
+                part.pullback(sensitivity.unsqueeze(0), gradient)
+        return energies, gradient
+
+    def results(self, structure, lengths):
+        """Results of :meth:`SpinGAP.predict` without baseline, for moment lengths (N,) in mu_B."""
+        energies, gradient = self(structure)
+        spins = structure.spins
+        out = {
+            "energy": float(energies.sum()),
+            "energies": energies.cpu().numpy(),
+            "forces": -gradient.positions[0].cpu().numpy(),
+            "exchange_fields": exchange_fields(gradient, spins, lengths),
+            "magmoms": self.moment_lengths(structure)[:, None] * spins.cpu().numpy(),
+        }
+        if structure.volume > 0:
+            out["stress"] = stress(gradient, structure.volume)
+        return out
+
+    def moment_lengths(self, structure):
+        """Adiabatic moment lengths M(x_i), (N,) mu_B; zero for non-magnetic species."""
+        model = self._model
+        lengths = np.zeros(len(structure))
+        features = {
+            name: torch.cat([part.features for part in block.parts(structure)]).cpu().double()
+            for name, block in self.blocks.items()
+        }
+        species = structure.species.cpu()
+        for symbol, weights in model.length_weights_.items():
+            z = list(model.descriptor_.species).index(symbol)
+            mine = species == z
+            if mine.any():
+                lengths[mine.numpy()] = model._length_columns(features, mine, z) @ weights[:-1] + weights[-1]
+        return lengths
+
+
+def exchange_fields(gradient, spins, lengths):
+    """Transverse fields H_i = -(1/m_i) P dE/de_i, (N, 3) eV/mu_B; zero rows where the moment is zero."""
+    slope = gradient.spins[0]
+    transverse = (slope - (slope * spins).sum(1, keepdim=True) * spins).cpu().numpy()
+    lengths = lengths[:, None]
+    return np.divide(-transverse, lengths, out=np.zeros_like(transverse), where=lengths > 0)
+
+
+def stress(gradient, volume):
+    """Stress (6,) in eV/A^3, Voigt order, ASE's sign: the symmetric part of the strain derivative at fixed moments."""
+    tensor = gradient.virial[0].cpu().numpy() / volume
+    tensor = 0.5 * (tensor + tensor.T)
+    return tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+
+
+def _displaced(features, structures, block):
+    """Whether environments differ between frames beyond what a single frame holds: strained or displaced lattices."""
+    channel = block.lattice_columns
+    rounded = [np.unique(np.round(x[:, channel].numpy(), 4), axis=0) for x in features]
+    return len(np.unique(np.concatenate(rounded), axis=0)) > max(map(len, rounded))
+
+
+def _plain(parameters):
+    """Parameters as JSON values."""
+    return {
+        name: list(value) if isinstance(value, (list, tuple)) else value.item() if hasattr(value, "item") else value
+        for name, value in parameters.items()
+    }

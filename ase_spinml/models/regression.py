@@ -1,0 +1,155 @@
+"""Bayesian linear regression on whitened columns: posterior, evidence, cross-validation over frames.
+
+y = A D u + noise with u ~ N(0, 1) and noise ~ N(0, s^2): D holds one prior amplitude per group of columns, s one factor
+per kind of label (energy, forces, stress, field); rows and targets are already divided by their standard deviations.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from scipy.optimize import minimize
+
+ZERO = 1e-12
+"""Relative size below which eigenvalues of a covariance count as zero."""
+
+RANGE = 1e5
+"""Hyperparameters are searched within this factor of their start, either way."""
+
+
+@dataclass
+class Rows:
+    """Whitened design matrix with what each row and column is.
+
+    Attributes
+    ----------
+    matrix : (D, M); targets : (D,)
+        Divided by the label's standard deviation.
+    kind : (D,) int
+        Index of the kind of label of each row.
+    frame : (D,) int
+        Frame of each row.
+    group : (M,) int
+        Amplitude group of each column; -1 for columns of fixed amplitude.
+    """
+
+    matrix: np.ndarray
+    targets: np.ndarray
+    kind: np.ndarray
+    frame: np.ndarray
+    group: np.ndarray
+
+    def column_scale(self, amplitudes):
+        """Amplitude of every column, (M,)."""
+        return np.append(amplitudes, 1.0)[self.group]
+
+
+def whitening(covariance):
+    """W (M, rank) with W^T K W = 1 on the numerical range of the covariance K (M, M)."""
+    values, vectors = scipy.linalg.eigh(covariance)
+    keep = values > ZERO * values[-1]
+    return vectors[:, keep] / np.sqrt(values[keep])
+
+
+def posterior(matrix, targets):
+    """Mean (M,) of u, and factor F (M, M) of its covariance F F^T, for unit prior and unit noise.
+
+    By QR decomposition of the rows stacked on the unit matrix, so that the rows are never squared.
+    """
+    n = matrix.shape[1]
+    stacked = np.vstack([matrix, np.eye(n)])
+    q, r = scipy.linalg.qr(stacked, mode="economic", overwrite_a=True, check_finite=False)
+    factor = scipy.linalg.solve_triangular(r, np.eye(n))
+    return factor @ (q[: len(targets)].T @ targets), factor
+
+
+class Moments:
+    """Second moments A^T A, A^T y, y^T y of rows by kind of label: all that evidence and cross-validation need."""
+
+    def __init__(self, rows, n_kinds, keep=None):
+        keep = np.ones(len(rows.targets), dtype=bool) if keep is None else keep
+        picks = [keep & (rows.kind == k) for k in range(n_kinds)]
+        self.gram = np.array([rows.matrix[p].T @ rows.matrix[p] for p in picks])
+        self.projection = np.array([rows.matrix[p].T @ rows.targets[p] for p in picks])
+        self.square = np.array([rows.targets[p] @ rows.targets[p] for p in picks])
+        self.count = np.array([p.sum() for p in picks])
+
+    def system(self, scale, noise):
+        """Normal matrix 1 + D A^T A D / s^2 and right-hand side."""
+        weight = noise**-2.0
+        gram = np.einsum("k,kab->ab", weight, self.gram)
+        normal = scale[:, None] * gram * scale + np.eye(len(scale))
+        return normal, scale * (weight @ self.projection)
+
+
+def log_evidence(moments, scale, noise):
+    """Logarithm of the probability of the targets, up to a constant.
+
+    scale : (M,) prior amplitude of every column; noise : (n_kinds,) factor on the labels' standard deviations.
+    """
+    normal, right = moments.system(scale, noise)
+    cholesky = scipy.linalg.cholesky(normal, lower=True, check_finite=False)
+    half = scipy.linalg.solve_triangular(cholesky, right, lower=True, check_finite=False)
+    misfit = noise**-2.0 @ moments.square - half @ half
+    return float(-0.5 * misfit - np.log(np.diag(cholesky)).sum() - moments.count @ np.log(noise))
+
+
+def optimize(rows, n_groups, n_kinds, method, fit_noise, folds=5, rng=None):
+    """Prior amplitudes (n_groups,) and noise factors (n_kinds,) by evidence or by cross-validation over frames.
+
+    Parameters
+    ----------
+    method : "evidence" or "cross-validation"
+        Maximise the evidence, or minimise the sum over kinds of the logarithm of the squared error of frames left out
+        (``folds`` parts, never splitting a frame).
+    fit_noise : bool
+        With evidence: also fit one factor on the standard deviations of each kind of label. Cross-validation of the
+        mean cannot tell noise from prior, so there the factors stay 1.
+    """
+    present = np.array([(rows.kind == k).any() for k in range(n_kinds)])
+    free = present if fit_noise and method == "evidence" else np.zeros(n_kinds, dtype=bool)
+
+    def unpack(parameters):
+        noise = np.ones(n_kinds)
+        noise[free] = np.exp(parameters[n_groups:])
+        return rows.column_scale(np.exp(parameters[:n_groups])), noise
+
+    if method == "evidence":
+        moments = Moments(rows, n_kinds)
+
+        def loss(parameters):
+            return -log_evidence(moments, *unpack(parameters))
+    else:
+        loss = _cross_validation_loss(rows, n_kinds, present, unpack, folds, rng)
+
+    size = n_groups + int(free.sum())
+    best = minimize(
+        loss,
+        np.zeros(size),
+        method="Powell",
+        bounds=[(-np.log(RANGE), np.log(RANGE))] * size,
+        options={"xtol": 0.02, "ftol": 1e-6, "maxiter": 8},
+    )
+    parameters = np.atleast_1d(best.x)
+    noise = unpack(parameters)[1]
+    return np.exp(parameters[:n_groups]), noise
+
+
+def _cross_validation_loss(rows, n_kinds, present, unpack, folds, rng):
+    frames = np.unique(rows.frame)
+    order = np.random.default_rng(rng).permutation(frames)
+    folds = min(folds, len(frames))
+    parts = [np.isin(rows.frame, order[f::folds]) for f in range(folds)]
+    training = [Moments(rows, n_kinds, ~part) for part in parts]
+
+    def loss(parameters):
+        scale, noise = unpack(parameters)
+        squares = np.zeros(n_kinds)
+        for part, moments in zip(parts, training, strict=True):
+            normal, right = moments.system(scale, noise)
+            u = scipy.linalg.solve(normal, right, assume_a="pos", check_finite=False)
+            error = rows.matrix[part] @ (scale * u) - rows.targets[part]
+            squares += np.bincount(rows.kind[part], weights=error**2, minlength=n_kinds)
+        return float(np.log(squares[present] + 1e-300).sum())
+
+    return loss
