@@ -79,7 +79,7 @@ def load_model(path):
         importlib.import_module(_MODULES[name])
     try:
         return _CLASSES[name].from_file_content(arrays, header)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"{path} does not hold what a {name} needs ({type(error).__name__}: {error}): save the model again"
         ) from error
