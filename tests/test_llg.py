@@ -179,7 +179,7 @@ def test_moments_of_unlike_length_share_one_temperature(ratio):
     temperature_K = 1.0 / (ratio * units.kB)
     rng = np.random.default_rng(1)
     spins, field, memory = random_spins(rng, 2 * n), np.tile([0.0, 0.0, 1.0], (2 * n, 1)), MidpointMemory()
-    memory.couple(PairCoupling(np.zeros((2 * n, 1), int), np.zeros((2 * n, 1)), field[0]))
+    memory.couple(PairCoupling(np.zeros((2 * n, 1), int), *np.zeros((2, 2 * n, 1)), field[0]))
     cosines = np.zeros(2 * n)
     for step in range(steps):
         noise = thermal_field(lengths, temperature_K, alpha, dt, 1.0, rng)
@@ -192,25 +192,25 @@ def test_moments_of_unlike_length_share_one_temperature(ratio):
         assert abs(own.mean() - (1 / np.tanh(x) - 1 / x)) < 3 * own.std() / np.sqrt(n)
 
 
-def lattice_model(n):
-    """A chain of n moments in a ring, neighbours up to the third, with the arrays of its pair table."""
-    i = np.arange(n)
-    neighbours = np.stack([(i + s) % n for s in (1, -1, 2, -2, 3, -3)], axis=1)
-    distances = np.tile([1.0, 1.0, 2.0, 2.0, 3.0, 3.0], (n, 1))
-    exchange = np.array([0.1, 0.1, 0.05, 0.05, -0.02, -0.02])
-    return neighbours, distances, exchange
+def ring(n):
+    """Neighbours up to the third in a ring, their distances, their bilinear and biquadratic exchange in eV."""
+    shifts = [1, -1, 2, -2, 3, -3]
+    neighbours = np.stack([(np.arange(n) + s) % n for s in shifts], axis=1)
+    distances = np.tile(np.abs(shifts).astype(float), (n, 1))
+    return neighbours, distances, np.array([[0.1, 0.1, 0.05, 0.05, -0.02, -0.02], [0.02, 0.02, 0, 0, 0.01, 0.01]])
 
 
 def test_the_fitted_coupling_finds_the_exchange(rng):
-    neighbours, distances, exchange = lattice_model(20)
+    neighbours, distances, exchange = ring(20)
     basis = pair_basis(distances, np.zeros_like(neighbours), np.ones_like(neighbours, dtype=bool))
     lengths = rng.uniform(1.0, 2.0, 20)
-    true = PairCoupling(neighbours, exchange / lengths[:, None], np.array([0.01, 0.0, -0.02]))
+    true = PairCoupling(neighbours, *(exchange[:, None] / lengths[:, None]), np.array([0.01, 0.0, -0.02]))
     spins = random_spins(rng, 20)
     field = true(spins)
     field -= np.einsum("ia,ia->i", field, spins)[:, None] * spins
     fitted = fit_coupling(neighbours, basis, lengths, [(spins, field)])
-    assert np.allclose(fitted.weights, true.weights, rtol=0, atol=1e-5)
+    assert np.allclose(fitted.bilinear, true.bilinear, rtol=0, atol=1e-5)
+    assert np.allclose(fitted.biquadratic, true.biquadratic, rtol=0, atol=1e-5)
     assert np.allclose(fitted.uniform, true.uniform, rtol=0, atol=1e-5)
 
 

@@ -13,7 +13,7 @@ REFRESH = 20
 
 
 class PairCouplings:
-    """Fits the coupling of the magnetic atoms anew, after 1, 2, 4, ... steps and then every ``REFRESH`` steps.
+    """Fits the coupling of the magnetic atoms anew, before steps 1, 2, 4, ... and then every ``REFRESH`` steps.
 
     Parameters
     ----------
@@ -27,12 +27,26 @@ class PairCouplings:
         self._due = 1
         self._list = None
 
-    def update(self, memory, atoms, lengths):
-        """Count one step; when due, fit to the frames of ``memory`` at these positions. ``lengths``: (n,) in mu_B."""
+    def due(self):
+        """Count one step; whether the coupling should be fitted before it."""
         self._steps += 1
         if self._steps < self._due:
-            return
+            return False
         self._due = min(2 * self._steps, self._steps + REFRESH)
+        return True
+
+    def fit(self, atoms, lengths, frames):
+        """Coupling fitted at the present positions.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            Gives positions, cell and species.
+        lengths : (n,)
+            m_i in mu_B of the magnetic atoms.
+        frames : list of ((n, 3), (n, 3))
+            Spins and transverse fields in eV/mu_B.
+        """
         geometry = atoms.positions[self._magnetic], atoms.cell.array, atoms.pbc
         if self._list is None:
             self._list = NeighborList(_coupling_range(*geometry), skin=0.3)
@@ -44,7 +58,7 @@ class PairCouplings:
         pairs = np.sort(np.stack(np.broadcast_arrays(species[:, None], species[neighbours])), axis=0)
         kinds = pairs[0] + (species.max() + 1) * pairs[1]
         basis = pair_basis(distances, kinds, filled)
-        memory.couple(fit_coupling(neighbours, basis, lengths, memory.frames[::-4]))
+        return fit_coupling(neighbours, basis, lengths, frames)
 
 
 def _coupling_range(positions, cell, pbc):

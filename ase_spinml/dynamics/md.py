@@ -10,7 +10,7 @@ from ase.md.md import MolecularDynamics
 from ase_spinml.dynamics.coupling import PairCouplings
 from ase_spinml.dynamics.llg import midpoint_step
 from ase_spinml.dynamics.logger import SpinLogger
-from ase_spinml.dynamics.solver import MidpointMemory
+from ase_spinml.dynamics.solver import MidpointMemory, transverse
 from ase_spinml.dynamics.thermostats import langevin_momenta, thermal_field
 from ase_spinml.errors import InputError
 from ase_spinml.moments import MOMENTS, get_moments, set_moments, unit_rows
@@ -120,27 +120,32 @@ class SpinDynamics(MolecularDynamics):
         moments = get_moments(self.atoms)
         if not np.allclose(np.linalg.norm(moments, axis=1), self._lengths, rtol=1e-9, atol=0.0):
             self._adopt(moments)
+        try:
+            self._write(self._turned(unit_rows(moments[self._magnetic])))
+        except Exception:
+            set_moments(self.atoms, moments)
+            raise
+
+    def _turned(self, spins):
+        """Spins (n, 3) of the magnetic atoms one time step later."""
         lengths = self._lengths[self._magnetic]
+        if self._couplings.due():
+            frames = self._memory.frames[::-4] or [(spins, transverse(self._field(spins), spins))]
+            self._memory.couple(self._couplings.fit(self.atoms, lengths, frames))
         noise = None
         if self.temperature_K is not None and self.damping > 0:
             bath = (self.temperature_K, self.damping, self.dt, self.gyromagnetic_ratio, self.rng)
             noise = thermal_field(lengths, *bath)
-        try:
-            spins = midpoint_step(
-                unit_rows(moments[self._magnetic]),
-                self._field,
-                self.dt,
-                damping=self.damping,
-                noise=noise,
-                gyromagnetic_ratio=self.gyromagnetic_ratio,
-                memory=self._memory,
-                tolerance=self.tolerance,
-            )
-        except Exception:
-            set_moments(self.atoms, moments)
-            raise
-        self._write(spins)
-        self._couplings.update(self._memory, self.atoms, lengths)
+        return midpoint_step(
+            spins,
+            self._field,
+            self.dt,
+            damping=self.damping,
+            noise=noise,
+            gyromagnetic_ratio=self.gyromagnetic_ratio,
+            memory=self._memory,
+            tolerance=self.tolerance,
+        )
 
     def _field(self, spins):
         """Fields (n, 3) of the magnetic atoms with their moments turned to ``spins``."""

@@ -1,10 +1,11 @@
 """Few field evaluations per implicit spin step: a learned pair coupling, extrapolation, Anderson's acceleration.
 
-Along a trajectory the field H(n) at the midpoint spins n is split as H(n) = S(n) + C, all perpendicular to n. The
-pair coupling S_i(n) = h + (1/m_i) sum_j J(r_ij) n_j, fitted to fields seen before, carries most of the change of the
-field with the spins and costs nothing to evaluate. The remainder C is extrapolated over time (linear prediction, with
-coefficients fitted to its own past) and corrected by iteration. None of it changes the solution of the step; it only
-decides how many fields are asked for."""
+Along a trajectory the field H(n) at the midpoint spins n is split as H(n) = S(n) + C, all perpendicular to n. The pair
+coupling S_i(n) = h + (1/m_i) sum_j [J(r_ij) + 2 B(r_ij) n_i.n_j] n_j, fitted to fields seen before, carries most of the
+change of the field with the spins and costs nothing to evaluate. The remainder C is extrapolated over time (linear
+prediction, with coefficients fitted to its own past) and corrected by iteration. None of it changes the solution of the
+step; it only decides how many fields are asked for.
+"""
 
 import numpy as np
 
@@ -33,26 +34,29 @@ def transverse(vectors, spins):
 
 
 class PairCoupling:
-    """S_i(n) = h + sum_k w_ik n_k: the field of fixed pair weights and a uniform field.
+    """S_i(n) = h + sum_k (w_ik + v_ik n_i.n_k) n_k: bilinear and biquadratic exchange, and a uniform field.
 
     Parameters
     ----------
     neighbours : (N, K) integers
         Index of the neighbour in each slot.
-    weights : (N, K)
-        J_ik/m_i in eV/mu_B; 0 in empty slots.
+    bilinear, biquadratic : (N, K), (N, K)
+        w and v in eV/mu_B, J/m_i and 2 B/m_i for the pair energy -J e_i.e_k - B (e_i.e_k)^2; 0 in empty slots.
     uniform : (3,)
         h in eV/mu_B.
     """
 
-    def __init__(self, neighbours, weights, uniform):
+    def __init__(self, neighbours, bilinear, biquadratic, uniform):
         self.neighbours = neighbours
-        self.weights = weights
+        self.bilinear = bilinear
+        self.biquadratic = biquadratic
         self.uniform = uniform
 
     def __call__(self, spins):
         xp = array_namespace(spins)
-        return xp.einsum("ik,ika->ia", self.weights, spins[self.neighbours]) + self.uniform
+        others = spins[self.neighbours]
+        weights = self.bilinear + self.biquadratic * xp.einsum("ika,ia->ik", others, spins)
+        return xp.einsum("ik,ika->ia", weights, others) + self.uniform
 
 
 def pair_basis(distances, kinds, filled):
@@ -91,19 +95,23 @@ def fit_coupling(neighbours, basis, lengths, frames):
     frames : list of ((N, 3), (N, 3))
         Spins and transverse fields.
     """
-    size = basis.shape[-1] + 3
+    hats = basis.shape[-1]
+    size = 2 * hats + 3
     gram, moment, weight = np.zeros((size, size)), np.zeros(size), np.zeros(size)
+    uniform = np.eye(3)[:, None, :] * lengths[:, None]
     for spins, field in frames:
-        pairs = np.einsum("ikb,ika->bia", basis, spins[neighbours])
-        uniform = np.broadcast_to(np.eye(3)[:, None, :], (3, len(spins), 3)) * lengths[:, None]
-        raw = np.concatenate([pairs, uniform])
+        others = spins[neighbours]
+        cosines = np.einsum("ika,ia->ik", others, spins)[..., None]
+        pairs = [np.einsum("ikb,ika->bia", weighted, others) for weighted in (basis, basis * cosines)]
+        raw = np.concatenate([*pairs, uniform])
         features = (raw - np.einsum("bia,ia->bi", raw, spins)[..., None] * spins).reshape(size, -1)
         gram += features @ features.T
         moment += features @ (lengths[:, None] * field).ravel()
         weight += np.einsum("bia,bia->b", raw, raw)
     ridge = 1e-6 * weight + np.finfo(float).tiny
     coefficients = np.linalg.solve(gram + np.diag(ridge), moment)
-    return PairCoupling(neighbours, basis @ coefficients[:-3] / lengths[:, None], coefficients[-3:])
+    bilinear, biquadratic = (basis @ part / lengths[:, None] for part in coefficients[:-3].reshape(2, hats))
+    return PairCoupling(neighbours, bilinear, biquadratic, coefficients[-3:])
 
 
 class MidpointMemory:
