@@ -21,12 +21,17 @@ Any consistent units do: only gamma H dt enters.
 
 import math
 
-from ase_spinml.dynamics.solver import Anderson, MidpointMemory, array_namespace, transverse
+from ase_spinml.dynamics.solver import LocalField, MidpointMemory, array_namespace, transverse
 from ase_spinml.errors import InputError
 from ase_spinml.units import GYROMAGNETIC_RATIO
 
 MAX_EVALUATIONS = 100
+"""Field evaluations after which a step is given up."""
 INNER_ITERATIONS = 50
+INNER_ACCURACY = 0.02
+"""How far the step is solved for the learned field: relative to the last residual."""
+LARGEST_GAIN = 0.1
+"""The last iteration, whose result is not evaluated again, is trusted to gain a factor of ten at most."""
 
 
 def cross(a, b):
@@ -89,10 +94,10 @@ def midpoint_step(
     (2014)); keeps every length, and every total that the field keeps (the total moment, for an isotropic exchange).
     With thermal noise it converges to the Stratonovich solution.
 
-    The equation is solved for the field, not for the spins: a given field is followed in closed form
-    (:func:`midpoint_rotation`), the change of the field with the spins by the pair coupling that ``memory`` has
-    learned from earlier fields, and only the remainder is iterated, from an extrapolated start and with Anderson's
-    acceleration. That changes the number of field evaluations, not the solution.
+    A field that is known as a function of the spins is followed without evaluations (:func:`midpoint_rotation`), and
+    what ``memory`` has learned from earlier fields is such a function
+    (:class:`ase_spinml.dynamics.solver.LocalField`); every evaluation corrects it. That changes the number of field
+    evaluations, not the solution.
 
     Parameters
     ----------
@@ -111,7 +116,8 @@ def midpoint_step(
     memory : MidpointMemory, optional
         What earlier steps have taught; updated in place. Without it the step starts from scratch.
     tolerance : float
-        Bound on the residual |e' - e - dt de/dt(n)| of every spin.
+        Bound on the residual |e' - e - dt de/dt(n)| of every spin; that of the last iteration is estimated from its
+        gain on the one before.
 
     Returns
     -------
@@ -126,37 +132,43 @@ def midpoint_step(
     memory = MidpointMemory() if memory is None else memory
     scale = gyromagnetic_ratio * timestep
     alpha = damping if gyromagnetic_ratio > 0 else -damping
-    mix = Anderson()
-    remainder = memory.predict(spins)
-    accuracy = memory.expected_error
-    middle = spins
 
-    def follow(field):
+    def rotate(field):
         total = field if noise is None else field + noise
         return midpoint_rotation(spins, scale / (1.0 + alpha**2) * total, alpha)
 
+    model = LocalField(memory, spins)
+    middle, residual, rate = spins, memory.expected_error, 1.0
     for evaluation in range(MAX_EVALUATIONS):
-        for _ in range(INNER_ITERATIONS):
-            previous, used = middle, memory.coupling_field(middle) + remainder
-            middle, _ = follow(used)
-            if float(abs(middle - previous).max()) <= max(0.05 * accuracy, 0.1 * tolerance):
-                break
+        middle, _, used = _follow(model, rotate, middle, max(INNER_ACCURACY * residual, 0.1 * tolerance))
         field = field_function(middle)
-        accuracy = abs(scale) * float(abs(transverse(field - used, middle)).max())
-        if evaluation == 0:
-            memory.expected_error = min(accuracy, 1e-3)
-        if accuracy <= tolerance:
-            memory.store(middle, transverse(field, middle))
-            return unit(follow(transverse(field, middle))[1])
-        if not math.isfinite(accuracy):
+        previous, residual = residual, abs(scale) * float(abs(transverse(field - used, middle)).max())
+        if not math.isfinite(residual):
             raise InputError(
                 "Expected finite exchange fields from the calculator, got NaN or infinity: check the model."
             )
-        remainder = mix(remainder, transverse(field - memory.coupling_field(middle), middle) - remainder)
+        if evaluation == 0:
+            memory.expected_error = min(residual, 1e-3)
+        else:
+            rate = max(residual / previous, LARGEST_GAIN)
+        model.learn(middle, field)
+        if residual * min(rate, 1.0) <= tolerance:
+            memory.store(middle, transverse(field, middle))
+            return unit(_follow(model, rotate, middle, 0.02 * tolerance)[1])
     raise InputError(
-        f"Expected the midpoint step to converge to {tolerance:g}, got a residual of {accuracy:.1e} after "
+        f"Expected the midpoint step to converge to {tolerance:g}, got a residual of {residual:.1e} after "
         f"{MAX_EVALUATIONS} field evaluations: use a smaller timestep."
     )
+
+
+def _follow(model, rotate, middle, accuracy):
+    """Solve the step for a field that is known as a function: n, e' and the field used, from the guess ``middle``."""
+    for _ in range(INNER_ITERATIONS):
+        used, last = model(middle), middle
+        middle, turned = rotate(used)
+        if float(abs(middle - last).max()) <= accuracy:
+            break
+    return middle, turned, used
 
 
 def _dot(a, b):

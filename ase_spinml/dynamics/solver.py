@@ -1,10 +1,10 @@
-"""Few field evaluations per implicit spin step: a learned pair coupling, extrapolation, Anderson's acceleration.
+"""Few field evaluations per implicit spin step: a learned pair coupling, extrapolation, secants.
 
 Along a trajectory the field H(n) at the midpoint spins n is split as H(n) = S(n) + C, all perpendicular to n. The pair
 coupling S_i(n) = h + (1/m_i) sum_j [J(r_ij) + 2 B(r_ij) n_i.n_j] n_j, fitted to fields seen before, carries most of the
 change of the field with the spins and costs nothing to evaluate. The remainder C is extrapolated over time (linear
-prediction, with coefficients fitted to its own past) and corrected by iteration. None of it changes the solution of the
-step; it only decides how many fields are asked for.
+prediction, with coefficients fitted to its own past) and corrected by a quasi-Newton iteration. None of it changes the
+solution of the step; it only decides how many fields are asked for.
 """
 
 import numpy as np
@@ -123,6 +123,8 @@ class MidpointMemory:
         Midpoint spins and transverse fields (eV/mu_B), newest last.
     coupling : PairCoupling or None
         The S of the module's docstring; set it with :meth:`couple`.
+    secants : Secants
+        How C changes with the spins.
     expected_error : float
         Error of the last extrapolation, as a residual of the step.
     """
@@ -131,21 +133,27 @@ class MidpointMemory:
         self.frames = []
         self.coupling = None
         self.expected_error = 1e-3
+        self.secants = Secants()
         self._remainders = []
 
     def couple(self, coupling):
         """Use another coupling from now on."""
         self.coupling = coupling
-        self._remainders = [self._remainder(*frame) for frame in self.frames]
+        self.secants = Secants()
+        self._remainders = [self.remainder(*frame) for frame in self.frames]
 
     def coupling_field(self, spins):
         """S(n), (N, 3) in eV/mu_B; zero as long as nothing has been learned."""
         return 0.0 if self.coupling is None else self.coupling(spins)
 
+    def remainder(self, spins, field):
+        """C = H - S(n), transverse, (N, 3) in eV/mu_B, of a field H (N, 3) at the spins n (N, 3)."""
+        return transverse(field - self.coupling_field(spins), spins)
+
     def store(self, spins, field):
         """Remember the converged midpoint spins and transverse fields (N, 3) of one step."""
         self.frames = [*self.frames, (spins, field)][-(ORDER + WINDOWS) :]
-        self._remainders = [*self._remainders, self._remainder(spins, field)][-(ORDER + WINDOWS) :]
+        self._remainders = [*self._remainders, self.remainder(spins, field)][-(ORDER + WINDOWS) :]
 
     def predict(self, spins):
         """Remainder C (N, 3) expected at the midpoint of the step that starts from ``spins``."""
@@ -163,35 +171,69 @@ class MidpointMemory:
         coefficients = np.linalg.lstsq(triangle[:order, :order], triangle[:order, order], rcond=1e-13)[0]
         return sum(float(c) * remainder for c, remainder in zip(coefficients, past, strict=False))
 
-    def _remainder(self, spins, field):
-        return transverse(field - self.coupling_field(spins), spins)
 
+class LocalField:
+    """The field as a function of the spins, S(n) + C(n), with C linear about the last evaluation.
 
-class Anderson:
-    """Anderson's acceleration of x -> x + f(x): the best mixture of the last few iterates.
-
-    ``mix(x, f)`` takes the present iterate and its change, (N, 3) each, and returns the next iterate.
+    Parameters
+    ----------
+    memory : MidpointMemory
+        Gives the coupling, the first guess of C and the secants.
+    spins : (N, 3)
+        Unit rows at the start of the step.
     """
 
-    DEPTH = 6
+    def __init__(self, memory, spins):
+        self._memory = memory
+        self._remainder = memory.predict(spins)
+        self._anchor = None
+
+    def __call__(self, spins):
+        """Expected field, (N, 3) in eV/mu_B; the part along each spin is arbitrary."""
+        field = self._memory.coupling_field(spins) + self._remainder
+        return field if self._anchor is None else field + self._memory.secants(spins - self._anchor)
+
+    def learn(self, spins, field):
+        """Take in an evaluation: the field (N, 3) at ``spins`` (N, 3)."""
+        remainder = self._memory.remainder(spins, field)
+        if self._anchor is not None:
+            self._memory.secants.add(spins - self._anchor, remainder - self._remainder)
+        self._anchor, self._remainder = spins, remainder
+
+
+class Secants:
+    """The change of the remainder with the spins, as a linear map fitted to its most recent changes.
+
+    Fields of neighbouring time steps respond alike, so the pairs of one step still serve the next. With spin changes
+    u_k and remainder changes v_k, both divided by |u_k|, the map is d -> sum_kl v_k (G + ``RIDGE``)^-1_kl (u_l.d),
+    G_kl = u_k.u_l.
+    """
+
+    KEPT = 12
+    RIDGE = 1e-3
+    SMALLEST = 1e-9  # changes below drown in rounding
 
     def __init__(self):
-        self._last = None
-        self._steps = []
+        self._pairs = []
 
-    def __call__(self, x, f):
-        if self._last is not None:
-            self._steps = [*self._steps, (x - self._last[0], f - self._last[1])][-self.DEPTH :]
-        self._last = (x, f)
-        if not self._steps:
-            return x + f
-        changes = [df / (abs(df).max() + 1e-300) for _, df in self._steps]
-        gram = np.array([[float((a * b).sum()) for a in changes] for b in changes])
-        projection = np.array([float((a * f).sum()) for a in changes])
-        weights = np.linalg.lstsq(gram, projection, rcond=1e-12)[0]
-        for weight, (dx, df) in zip(weights, self._steps, strict=True):
-            x = x - float(weight / (abs(df).max() + 1e-300)) * (dx + df)
-        return x + f
+    def add(self, moved, changed):
+        """Learn that the remainder changed by ``changed`` (N, 3) when the spins moved by ``moved`` (N, 3)."""
+        length = float((moved * moved).sum()) ** 0.5
+        if length < self.SMALLEST:
+            return
+        self._pairs = [*self._pairs, (moved / length, changed / length)][-self.KEPT :]
+        xp = array_namespace(moved)
+        self._moved, self._changed = (xp.stack(side) for side in zip(*self._pairs, strict=True))
+        gram = _to_host(xp.einsum("kia,lia->kl", self._moved, self._moved))
+        self._inverse = np.linalg.inv(gram + self.RIDGE * np.eye(len(gram)))
+
+    def __call__(self, displacement):
+        """Expected change of the remainder, (N, 3) in eV/mu_B, for a ``displacement`` (N, 3) of the spins."""
+        if not self._pairs:
+            return 0.0
+        xp = array_namespace(displacement)
+        weights = self._inverse @ _to_host(xp.einsum("kia,ia->k", self._moved, displacement))
+        return xp.einsum("k,kia->ia", xp.asarray(weights, dtype=displacement.dtype), self._changed)
 
 
 def _to_host(array):
