@@ -10,8 +10,10 @@ from ase_spinml.descriptors.basis import spin_smearing
 from ase_spinml.descriptors.density import Density, PowerSpectrum
 from ase_spinml.descriptors.pairs import PairBlock
 from ase_spinml.descriptors.spinorbit import SpinOrbit
-from ase_spinml.descriptors.structure import structure_from_atoms
+from ase_spinml.descriptors.structure import species_indices, structure_from_atoms
 from ase_spinml.errors import InputError
+from ase_spinml.moments import get_spins, magnetic_mask
+from ase_spinml.neighbors import NeighborList
 
 
 class SOSO(TransformerMixin, BaseEstimator):
@@ -49,7 +51,8 @@ class SOSO(TransformerMixin, BaseEstimator):
     spin_width : float
         Its width in radian; 0 is a point spin.
     magnetic : list of str, optional
-        Elements that carry moments; by default found by :meth:`fit`, and all elements before that.
+        Elements whose moments count; those of all others (small induced ones, say) are taken as zero. By default the
+        elements that :meth:`fit` finds with moments, and all elements before that.
     """
 
     def __init__(
@@ -118,8 +121,9 @@ class SOSO(TransformerMixin, BaseEstimator):
 
         Raises InputError when an element has zero moments on some atoms and not on others.
         """
-        from ase_spinml.moments import magnetic_mask
-
+        if self.magnetic is not None:
+            self.is_fitted_ = True
+            return self
         seen = {}
         for frame in _frame_list(frames):
             for symbol, magnetic in zip(frame.get_chemical_symbols(), magnetic_mask(frame), strict=True):
@@ -160,8 +164,34 @@ class SOSO(TransformerMixin, BaseEstimator):
         return made
 
     def structure(self, atoms, dtype=torch.float64, device="cpu", neighbor_list=None):
-        """Tensors of one frame, see :func:`ase_spinml.descriptors.structure.structure_from_atoms`."""
-        return structure_from_atoms(atoms, self.species, self.cutoff, dtype, device, neighbor_list)
+        """Tensors of one frame, a :class:`ase_spinml.descriptors.structure.Structure`.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            With (N, 3) moments.
+        neighbor_list : NeighborList, optional
+            A list to use and to bring up to date; by default a new one without skin.
+
+        Raises
+        ------
+        InputError
+            For an empty frame, unknown species, missing or collinear moments, positions that are not finite.
+        """
+        if len(atoms) == 0:
+            raise InputError("a frame needs at least one atom, got an empty ase.Atoms")
+        kinds = species_indices(atoms, self.species)
+        spins = self.spins(atoms)
+        pairs = NeighborList(self.cutoff) if neighbor_list is None else neighbor_list
+        pairs.update(atoms.positions, atoms.cell.array, atoms.pbc)
+        return structure_from_atoms(atoms, kinds, spins, pairs, dtype, device)
+
+    def spins(self, atoms):
+        """Unit spins (N, 3) as the descriptor sees them: zero rows for elements outside ``magnetic=``."""
+        spins = get_spins(atoms)
+        if self.magnetic is not None:
+            spins[~np.isin(atoms.get_chemical_symbols(), self.magnetic)] = 0.0
+        return spins
 
     def __call__(self, atoms):
         """Features of every atom, (N, n_features).

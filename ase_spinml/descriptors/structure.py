@@ -6,8 +6,6 @@ import numpy as np
 import torch
 
 from ase_spinml.errors import InputError
-from ase_spinml.moments import get_spins
-from ase_spinml.neighbors import NeighborList
 
 
 @dataclass
@@ -72,26 +70,19 @@ def species_indices(atoms, species):
     return np.array([order[s] for s in symbols], dtype=np.int64)
 
 
-def structure_from_atoms(atoms, species, cutoff, dtype=torch.float64, device="cpu", neighbor_list=None):
+def structure_from_atoms(atoms, kinds, spins, pairs, dtype, device):
     """Tensors of one frame.
 
     Parameters
     ----------
     atoms : ase.Atoms
-        With (N, 3) moments.
-    species : sequence of str
-        Elements the descriptor knows.
-    cutoff : float
-        Angstrom.
-    neighbor_list : NeighborList, optional
-        A list to reuse (its pairs must be complete for ``cutoff``).
+    kinds : (N,) int array
+        Species of every atom.
+    spins : (N, 3) array
+        Unit rows, zero for non-magnetic atoms.
+    pairs : NeighborList
+        Up to date for these atoms.
     """
-    if len(atoms) == 0:
-        raise InputError("a frame needs at least one atom, got an empty ase.Atoms")
-    kinds = species_indices(atoms, species)
-    spins = get_spins(atoms)
-    pairs = neighbor_list if neighbor_list is not None else NeighborList(cutoff)
-    pairs.update(atoms.positions, atoms.cell.array, atoms.pbc)
     neighbours, shifts, filled = pairs.directed()
     cell = atoms.cell.array
 

@@ -128,7 +128,7 @@ class SpinGAP(Model):
         frames = list(frames)
         if not frames:
             raise InputError("at least one frame is needed to fit a model, got an empty list")
-        labels = [read_labels(frame, f"frame {k}") for k, frame in enumerate(frames)]
+        labels = [self._labels(frame, k) for k, frame in enumerate(frames)]
         empty = [k for k, label in enumerate(labels) if label.empty]
         if empty:
             raise InputError(
@@ -157,6 +157,13 @@ class SpinGAP(Model):
         self.summary_ = self._summarise(labels, rows)
         self._evaluators = {}
         return self
+
+    def _labels(self, frame, k):
+        """Labels of a frame; fields of elements whose moments are ignored are forgotten."""
+        labels = read_labels(frame, f"frame {k}")
+        if self.descriptor.magnetic is not None:
+            labels.only(np.isin(frame.get_chemical_symbols(), self.descriptor.magnetic))
+        return labels
 
     def _make_terms(self, features, species, rng):
         highest = "angle" if "angle" in features else "pair"
@@ -271,17 +278,20 @@ class SpinGAP(Model):
 
     def check_frame(self, atoms):
         """Raise InputError unless exactly the atoms of magnetic species carry moments."""
-        magnetic = self.descriptor_.magnetic_species()
-        for k, (symbol, carries) in enumerate(zip(atoms.get_chemical_symbols(), magnetic_mask(atoms), strict=True)):
-            if symbol in magnetic and not carries:
-                raise InputError(
-                    f"{symbol} is magnetic in this model, but atom {k} has a zero moment: set its moment vector"
-                )
-            if carries and symbol in self.descriptor_.species and symbol not in magnetic:
-                raise InputError(
-                    f"{symbol} is not magnetic in this model, but atom {k} has a moment: set it to zero, "
-                    "or fit with frames where this element carries moments"
-                )
+        symbols = np.array(atoms.get_chemical_symbols())
+        expected, carries = np.isin(symbols, self.descriptor_.magnetic_species()), magnetic_mask(atoms)
+        if (expected & ~carries).any():
+            k = int(np.argmax(expected & ~carries))
+            raise InputError(
+                f"{symbols[k]} is magnetic in this model, but atom {k} has a zero moment: set its moment vector"
+            )
+        extra = carries & ~expected & np.isin(symbols, self.descriptor_.species)
+        if self.descriptor.magnetic is None and extra.any():
+            k = int(np.argmax(extra))
+            raise InputError(
+                f"{symbols[k]} is not magnetic in this model, but atom {k} has a moment: set it to zero, "
+                "or fit with frames where this element carries moments"
+            )
 
     def predict(self, atoms):
         """Everything the model knows about one frame, baseline included.
@@ -289,12 +299,14 @@ class SpinGAP(Model):
         Returns
         -------
         dict
-            energy (eV), energies (N,) eV (of the model, without a baseline), forces (N, 3) eV/A, stress (6,) eV/A^3
+            energy and free_energy (eV), energies (N,) eV (of the model, without a baseline), forces (N, 3) eV/A, stress (6,) eV/A^3
             (periodic cells only), magmoms (N, 3) mu_B = M(x_i) e_i, exchange_fields (N, 3) eV/mu_B.
         """
         self.check_frame(atoms)
         structure = self.descriptor_.structure(atoms)
-        results = self.evaluator().results(structure, np.linalg.norm(get_moments(atoms), axis=1))
+        evaluator = self.evaluator()
+        results = evaluator.results(structure, np.linalg.norm(get_moments(atoms), axis=1))
+        results["magmoms"] = evaluator.moment_lengths(structure)[:, None] * structure.spins.numpy()
         return self.add_baseline(atoms, results)
 
     def add_baseline(self, atoms, results):
@@ -306,6 +318,7 @@ class SpinGAP(Model):
                 f"this model was fitted on top of the calculator {self.baseline_name}: set model.baseline to it"
             )
         base = baseline_results(self.baseline, atoms)
+        base["free_energy"] = base["energy"]
         return {name: value + base.get(name, 0.0) for name, value in results.items()}
 
     def evaluate(self, frames):
@@ -313,7 +326,7 @@ class SpinGAP(Model):
         frames = list(frames)
         if not frames:
             raise InputError("at least one frame is needed to evaluate a model, got an empty list")
-        labels = [read_labels(frame, f"frame {k}") for k, frame in enumerate(frames)]
+        labels = [self._labels(frame, k) for k, frame in enumerate(frames)]
         return compare(labels, [self.predict(frame) for frame in frames])
 
     def uncertainty(self, atoms, fields=True):
@@ -323,7 +336,7 @@ class SpinGAP(Model):
         blocks = self.evaluator().blocks
         moments = get_moments(atoms)
         lengths = np.linalg.norm(moments, axis=1)
-        magnetic = np.flatnonzero(lengths > 0) if fields else []
+        magnetic = np.flatnonzero(structure.spins.any(1).numpy()) if fields else []
         wanted = [None]
         if len(magnetic):
             spins = structure.spins.numpy()
@@ -470,19 +483,22 @@ class Evaluator:
                 part.pullback(sensitivity.unsqueeze(0), gradient)
         return energies, gradient
 
-    def results(self, structure, lengths):
-        """Results of :meth:`SpinGAP.predict` without baseline, for moment lengths (N,) in mu_B."""
-        energies, gradient = self(structure)
-        spins = structure.spins
+    def results(self, structure, lengths, lattice=True):
+        """ASE results without baseline and ``magmoms``, for moment lengths (N,) in mu_B.
+
+        Without ``lattice`` no forces and no stress, at about half the cost.
+        """
+        energies, gradient = self(structure, lattice)
         out = {
             "energy": float(energies.sum()),
             "energies": energies.cpu().numpy(),
-            "forces": -gradient.positions[0].cpu().numpy(),
-            "exchange_fields": exchange_fields(gradient, spins, lengths),
-            "magmoms": self.moment_lengths(structure)[:, None] * spins.cpu().numpy(),
+            "exchange_fields": exchange_fields(gradient, structure.spins, lengths),
         }
-        if structure.volume > 0:
-            out["stress"] = stress(gradient, structure.volume)
+        out["free_energy"] = out["energy"]
+        if lattice:
+            out["forces"] = -gradient.positions[0].cpu().numpy()
+            if structure.volume > 0:
+                out["stress"] = stress(gradient, structure.volume)
         return out
 
     def moment_lengths(self, structure):

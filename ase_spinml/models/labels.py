@@ -45,6 +45,12 @@ class Labels:
             return np.zeros(len(self.moments), dtype=bool)
         return (self.lengths > 0) & np.isfinite(self.fields).all(axis=1)
 
+    def only(self, atoms):
+        """Forget the fields of atoms outside the mask (N,) of bool; returns self."""
+        if self.fields is not None:
+            self.fields = np.where(np.asarray(atoms)[:, None], self.fields, np.nan)
+        return self
+
     @property
     def empty(self):
         """True when nothing is known about the frame."""

@@ -13,8 +13,11 @@ from scipy.optimize import minimize
 ZERO = 1e-12
 """Relative size below which eigenvalues of a covariance count as zero."""
 
-RANGE = 1e5
+RANGE = 1e4
 """Hyperparameters are searched within this factor of their start, either way."""
+
+HOPELESS = 1e100
+"""Loss of amplitudes so large that the normal matrix is no longer positive in double precision."""
 
 
 @dataclass
@@ -64,15 +67,18 @@ def posterior(matrix, targets):
 
 
 class Moments:
-    """Second moments A^T A, A^T y, y^T y of rows by kind of label: all that evidence and cross-validation need."""
+    """Second moments A^T A, A^T y, y^T y of rows by kind of label: all that evidence and cross-validation need.
+
+    Columns of fixed amplitude (the constants) are projected out, as for a flat prior.
+    """
 
     def __init__(self, rows, n_kinds, keep=None):
         keep = np.ones(len(rows.targets), dtype=bool) if keep is None else keep
-        picks = [keep & (rows.kind == k) for k in range(n_kinds)]
-        self.gram = np.array([rows.matrix[p].T @ rows.matrix[p] for p in picks])
-        self.projection = np.array([rows.matrix[p].T @ rows.targets[p] for p in picks])
-        self.square = np.array([rows.targets[p] @ rows.targets[p] for p in picks])
-        self.count = np.array([p.sum() for p in picks])
+        parts = [_without_constants(rows, keep & (rows.kind == k)) for k in range(n_kinds)]
+        self.gram = np.array([a.T @ a for a, _ in parts])
+        self.projection = np.array([a.T @ y for a, y in parts])
+        self.square = np.array([y @ y for _, y in parts])
+        self.count = np.array([len(y) for _, y in parts])
 
     def system(self, scale, noise):
         """Normal matrix 1 + D A^T A D / s^2 and right-hand side."""
@@ -80,6 +86,17 @@ class Moments:
         gram = np.einsum("k,kab->ab", weight, self.gram)
         normal = scale[:, None] * gram * scale + np.eye(len(scale))
         return normal, scale * (weight @ self.projection)
+
+
+def _without_constants(rows, keep):
+    """Chosen rows and targets with the span of the columns of fixed amplitude taken out."""
+    matrix, targets = rows.matrix[keep], rows.targets[keep]
+    constant = rows.group < 0
+    span = scipy.linalg.orth(matrix[:, constant]) if len(matrix) and matrix[:, constant].any() else None
+    matrix = matrix[:, ~constant]
+    if span is None:
+        return matrix, targets
+    return matrix - span @ (span.T @ matrix), targets - span @ (span.T @ targets)
 
 
 def log_evidence(moments, scale, noise):
@@ -109,18 +126,26 @@ def optimize(rows, n_groups, n_kinds, method, fit_noise, folds=5, rng=None):
     present = np.array([(rows.kind == k).any() for k in range(n_kinds)])
     free = present if fit_noise and method == "evidence" else np.zeros(n_kinds, dtype=bool)
 
+    group = rows.group[rows.group >= 0]
+
     def unpack(parameters):
         noise = np.ones(n_kinds)
         noise[free] = np.exp(parameters[n_groups:])
-        return rows.column_scale(np.exp(parameters[:n_groups])), noise
+        return np.exp(parameters[:n_groups])[group], noise
 
     if method == "evidence":
         moments = Moments(rows, n_kinds)
 
-        def loss(parameters):
+        def raw_loss(parameters):
             return -log_evidence(moments, *unpack(parameters))
     else:
-        loss = _cross_validation_loss(rows, n_kinds, present, unpack, folds, rng)
+        raw_loss = _cross_validation_loss(rows, n_kinds, present, unpack, folds, rng)
+
+    def loss(parameters):
+        try:
+            return raw_loss(parameters)
+        except scipy.linalg.LinAlgError:
+            return HOPELESS
 
     size = n_groups + int(free.sum())
     best = minimize(
@@ -141,15 +166,16 @@ def _cross_validation_loss(rows, n_kinds, present, unpack, folds, rng):
     folds = min(folds, len(frames))
     parts = [np.isin(rows.frame, order[f::folds]) for f in range(folds)]
     training = [Moments(rows, n_kinds, ~part) for part in parts]
+    held_out = [[_without_constants(rows, part & (rows.kind == k)) for k in range(n_kinds)] for part in parts]
 
     def loss(parameters):
         scale, noise = unpack(parameters)
         squares = np.zeros(n_kinds)
-        for part, moments in zip(parts, training, strict=True):
+        for kinds, moments in zip(held_out, training, strict=True):
             normal, right = moments.system(scale, noise)
-            u = scipy.linalg.solve(normal, right, assume_a="pos", check_finite=False)
-            error = rows.matrix[part] @ (scale * u) - rows.targets[part]
-            squares += np.bincount(rows.kind[part], weights=error**2, minlength=n_kinds)
+            cholesky = scipy.linalg.cho_factor(normal, check_finite=False)
+            weights = scale * scipy.linalg.cho_solve(cholesky, right, check_finite=False)
+            squares += [np.sum((matrix @ weights - targets) ** 2) for matrix, targets in kinds]
         return float(np.log(squares[present] + 1e-300).sum())
 
     return loss

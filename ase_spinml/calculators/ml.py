@@ -1,0 +1,102 @@
+"""SpinCalculator: a fitted model as an ASE calculator."""
+
+import numpy as np
+import torch
+from ase.calculators.calculator import Calculator, all_changes
+
+from ase_spinml.errors import InputError
+from ase_spinml.models.base import Model, load_model
+from ase_spinml.moments import get_moments
+from ase_spinml.neighbors import NeighborList
+
+SKIN = 0.3
+"""Extra range of the neighbour list in Angstrom: atoms move half of it before pairs are searched again."""
+
+
+class SpinCalculator(Calculator):
+    """Energies, forces, stress and exchange fields of a fitted model.
+
+    Only what is asked for is computed: exchange fields alone cost about half of fields with forces, and while the
+    atoms stay where they are only the work that depends on the spins is done again.
+
+    Parameters
+    ----------
+    model_or_path : model, str or Path
+        A fitted model, or a file written by its ``save``.
+    device : str or torch.device, optional
+        "cpu" (default) or "cuda".
+    uncertainty : bool
+        Add the results ``energy_std`` (eV) and ``exchange_fields_std`` (N, 3) (eV/mu_B), posterior standard deviations.
+
+    Notes
+    -----
+    Results: energy, free_energy (eV), energies (N,) (eV, of the model without a baseline), forces (N, 3) (eV/A),
+    stress (6,) (eV/A^3, at fixed moments; its symmetric part with spin-orbit coupling), magmoms (N, 3) (mu_B,
+    adiabatic lengths along the spins), exchange_fields (N, 3) (eV/mu_B, transverse -dE/dm).
+    """
+
+    implemented_properties = [
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+        "magmoms",
+        "exchange_fields",
+    ]
+
+    def __init__(self, model_or_path, *, device=None, uncertainty=False):
+        super().__init__()
+        self.model = model_or_path if isinstance(model_or_path, Model) else load_model(model_or_path)
+        self.device = torch.device("cpu" if device is None else device)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise InputError(f"device {device!r} was asked for, but torch finds no CUDA device: use device='cpu'")
+        if uncertainty:
+            self.implemented_properties = [*self.implemented_properties, "energy_std", "exchange_fields_std"]
+        self._neighbors = NeighborList(self.model.descriptor_.cutoff, SKIN)
+        self._structure = None
+
+    @property
+    def lattice_fitted(self):
+        """Whether the model has learned forces from displaced frames."""
+        return self.model.lattice_fitted
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        atoms = self.atoms
+        structure = self._current_structure(atoms)
+        evaluator = self.model.evaluator(self.device)
+        wanted = set(properties)
+        if wanted & {"energy_std", "exchange_fields_std"}:
+            energy_std, field_std = self.model.uncertainty(atoms, fields="exchange_fields_std" in wanted)
+            self.results.update(energy_std=energy_std, exchange_fields_std=field_std)
+        if "magmoms" in wanted:
+            lengths = evaluator.moment_lengths(structure)
+            self.results["magmoms"] = lengths[:, None] * structure.spins.cpu().numpy()
+        if wanted & {"energy", "free_energy", "energies", "forces", "stress", "exchange_fields"}:
+            lattice = bool(wanted & {"forces", "stress"})
+            lengths = np.linalg.norm(get_moments(atoms), axis=1)
+            results = evaluator.results(structure, lengths, lattice)
+            self.results.update(self.model.add_baseline(atoms, results))
+
+    def _current_structure(self, atoms):
+        """Tensors of the atoms, made from the last ones as far as they still hold."""
+        self.model.check_frame(atoms)
+        key = (atoms.numbers.tobytes(), atoms.positions.tobytes(), atoms.cell.array.tobytes(), atoms.pbc.tobytes())
+        old, descriptor = self._structure, self.model.descriptor_
+        if old is not None and old[0][0] == key[0]:
+            spins = torch.as_tensor(descriptor.spins(atoms), device=self.device)
+            if old[0] == key:
+                structure = old[1].with_spins(spins)
+            elif not self._neighbors.update(atoms.positions, atoms.cell.array, atoms.pbc):
+                positions = torch.as_tensor(atoms.positions, device=self.device)
+                structure = old[1].with_spins(spins).with_positions(positions)
+            else:
+                structure = None
+            if structure is not None:
+                self._structure = (key, structure)
+                return structure
+        self._structure = None
+        structure = descriptor.structure(atoms, device=self.device, neighbor_list=self._neighbors)
+        self._structure = (key, structure)
+        return structure
