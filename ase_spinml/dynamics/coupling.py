@@ -1,5 +1,4 @@
-"""The learned pair coupling of the spin step (:mod:`ase_spinml.dynamics.solver`), kept up to date for an Atoms
-object."""
+"""The learned pair coupling of the spin step, kept up to date for an Atoms object."""
 
 import numpy as np
 

@@ -30,8 +30,8 @@ MAX_EVALUATIONS = 100
 INNER_ITERATIONS = 50
 INNER_ACCURACY = 0.02
 """How far the step is solved for the learned field: relative to the last residual."""
-LARGEST_GAIN = 0.1
-"""The last iteration, whose result is not evaluated again, is trusted to gain a factor of ten at most."""
+LARGEST_GAIN = 0.05
+"""The last iteration, whose result is not evaluated again, is trusted to gain a factor of twenty at most."""
 
 
 def cross(a, b):

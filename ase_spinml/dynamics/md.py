@@ -122,7 +122,7 @@ class SpinDynamics(MolecularDynamics):
             self._adopt(moments)
         try:
             self._write(self._turned(unit_rows(moments[self._magnetic])))
-        except Exception:
+        except BaseException:  # an interrupt too must not leave moments of mid-step behind
             set_moments(self.atoms, moments)
             raise
 

@@ -9,9 +9,9 @@ solution of the step; it only decides how many fields are asked for.
 
 import numpy as np
 
-ORDER = 12
+ORDER = 9
 """Past remainders combined in one extrapolation."""
-WINDOWS = 6
+WINDOWS = 9
 """Past extrapolations to which its coefficients are fitted."""
 SAMPLED_SPINS = 256
 """Spins that take part in that fit."""
