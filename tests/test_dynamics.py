@@ -101,16 +101,26 @@ def test_nve_keeps_energy_momentum_lengths_and_total_moment():
     energies = []
     dyn = SpinLatticeDynamics(atoms, FS)
     dyn.attach(lambda: energies.append(atoms.get_total_energy()))
-    dyn.run(1000)
+    dyn.run(600)
     energies = 1e3 * np.array(energies) / len(atoms)
     drift = np.polyfit(np.arange(len(energies)) / 1000, energies, 1)[0]
-    assert abs(drift) < 0.01  # meV/atom/ps, of 78 meV/atom of kinetic energy
+    assert abs(drift) < 0.1  # meV/atom/ps, while lattice and spins still exchange energy; kinetic energy 78 meV/atom
     assert np.ptp(energies) < 1.0
     assert np.allclose(atoms.get_momenta().sum(axis=0), momentum, rtol=0, atol=1e-10)
     assert np.allclose(get_moments(atoms).sum(axis=0), moments.sum(axis=0), rtol=0, atol=1e-9)
     lengths = np.linalg.norm(moments, axis=1)
     assert np.abs(np.linalg.norm(get_moments(atoms), axis=1) - lengths).max() < 1e-12
     assert not get_moments(atoms)[3].any()
+
+
+@pytest.mark.physical
+def test_nve_does_not_drift_in_ten_picoseconds():
+    atoms, energies = iron(), []
+    SpinLatticeDynamics(atoms, FS, temperature_K=300, friction=0.02 / FS, damping=0.1, rng=0).run(500)
+    dyn = SpinLatticeDynamics(atoms, FS)
+    dyn.attach(lambda: energies.append(1e3 * atoms.get_total_energy() / len(atoms)))
+    dyn.run(10_000)
+    assert abs(np.polyfit(np.arange(len(energies)) / 1000, energies, 1)[0]) < 0.01  # meV/atom/ps
 
 
 def test_the_coupled_step_is_time_reversible():
