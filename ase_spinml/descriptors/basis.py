@@ -9,8 +9,7 @@ import math
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
-from scipy.optimize import brentq
-from scipy.special import ive, spherical_jn
+from scipy.special import ive
 
 from ase_spinml.errors import InputError
 
@@ -25,20 +24,12 @@ def cutoff_function(r, cutoff):
     return (0.5 * (1.0 + np.cos(np.pi * inside))) ** 2
 
 
-def bessel_zeros(l, n_max):
-    """First n_max positive zeros of the spherical Bessel function j_l, (n_max,)."""
-    zeros = np.arange(1, n_max + l + 1) * np.pi
-    for order in range(1, l + 1):
-        zeros = np.array([brentq(lambda x, o=order: spherical_jn(o, x), a, b) for a, b in zip(zeros, zeros[1:])])
-    return zeros[:n_max]
+def smeared_bessel(r, cutoff, n_max, width):
+    """Radial functions h_n(r) of a Gaussian-smeared neighbour, (len(r), n_max).
 
-
-def smeared_bessel(r, cutoff, n_max, l, width):
-    """Radial functions h_nl(r) of a Gaussian-smeared neighbour, (len(r), n_max).
-
-    h_nl(r) = 4 pi / (2 pi s^2)^(3/2) fc(r) Int_0^Rc chi_nl(r') exp(-(r'^2 + r^2) / 2 s^2) i_l(r r' / s^2) r'^2 dr' with
-    chi_nl(r) = C_nl j_l(q_nl r), orthonormal on [0, Rc] with weight r^2 (the basis of VASP's machine-learned force
-    fields; theory of arXiv:2403.10769 leaves the radial functions open).
+    h_n(r) = 4 pi / (2 pi s^2)^(3/2) fc(r) Int_0^Rc chi_n(r') exp(-(r'^2 + r^2) / 2 s^2) i_0(r r' / s^2) r'^2 dr' with
+    chi_n(r) = sqrt(2 / Rc) sin(n pi r / Rc) / r, the spherical Bessel functions of l = 0, orthonormal on [0, Rc] with
+    weight r^2 (the two-body basis of VASP's machine-learned force fields; arXiv:2403.10769 leaves it open).
 
     Parameters
     ----------
@@ -50,50 +41,48 @@ def smeared_bessel(r, cutoff, n_max, l, width):
     nodes, weights = np.polynomial.legendre.leggauss(400)
     x = 0.5 * cutoff * (nodes + 1.0)
     weights = 0.5 * cutoff * weights * x**2
-    chi = spherical_jn(l, bessel_zeros(l, n_max) * x[:, None] / cutoff)
-    chi /= np.sqrt(weights @ chi**2)
+    chi = np.sqrt(2 / cutoff) * np.sin(np.pi * np.arange(1, n_max + 1) * x[:, None] / cutoff) / x[:, None]
     r = np.maximum(np.asarray(r, dtype=float), 1e-8)[:, None]
-    argument = r * x / width**2
-    scaled_bessel = np.sqrt(np.pi / (2 * argument)) * ive(l + 0.5, argument)
-    kernel = np.exp(-((r - x) ** 2) / (2 * width**2)) * scaled_bessel
+    inverse = width**2 / (r * x)
+    near, far = np.exp(-((r - x) ** 2) / (2 * width**2)), np.exp(-((r + x) ** 2) / (2 * width**2))
+    kernel = 0.5 * inverse * (near - far)
     prefactor = 4 * np.pi / (2 * np.pi * width**2) ** 1.5
     return prefactor * cutoff_function(r, cutoff) * ((kernel * weights) @ chi)
 
 
 class RadialTable:
-    """Cubic splines of h_nl(r), evaluated with their derivative in one gather.
+    """Cubic splines of h_n(r), evaluated with their derivative in one gather.
 
     Parameters
     ----------
     cutoff, width : float
         In Angstrom.
-    n_max, l_max : int
-        n = 1..n_max for every l = 0..l_max.
+    n_max : int
+        n = 1..n_max.
     """
 
     INTERVALS = 2000
 
-    def __init__(self, cutoff, n_max, l_max, width, dtype, device):
+    def __init__(self, cutoff, n_max, width, dtype, device):
         self.cutoff = cutoff
         grid = np.linspace(0.0, cutoff, self.INTERVALS + 1)
-        values = np.concatenate([smeared_bessel(grid, cutoff, n_max, l, width) for l in range(l_max + 1)], axis=1)
+        values = smeared_bessel(grid, cutoff, n_max, width)
         spline = CubicSpline(grid, values, bc_type=("not-a-knot", "clamped"))
         step = grid[1] - grid[0]
         powers = step ** np.arange(4)[:, None, None]
-        coefficients = spline.c[::-1] * powers  # (4, intervals, n_max * (l_max + 1)) in units of the step
+        coefficients = spline.c[::-1] * powers  # (4, intervals, n_max) in units of the step
         outside = np.zeros_like(coefficients[:, :1])
         table = np.concatenate([coefficients, outside], axis=1).transpose(1, 0, 2)
-        self.size = table.shape[2]
+        self.size = n_max
         self._inverse_step = 1.0 / step
-        self._table = torch.as_tensor(np.ascontiguousarray(table), dtype=dtype, device=device)
-        self._flat = self._table.reshape(self.INTERVALS + 1, -1)
+        self._table = torch.as_tensor(table.reshape(self.INTERVALS + 1, -1), dtype=dtype, device=device)
 
     def __call__(self, r):
-        """Values and derivatives, each (R, (l_max + 1) * n_max), l slowest, at distances r (R,); zero beyond the cutoff."""
+        """Values and derivatives, each (R, n_max), at distances r (R,) in Angstrom; zero beyond the cutoff."""
         position = r * self._inverse_step
         interval = position.floor().clamp_(max=self.INTERVALS)
         t = (position - interval).unsqueeze(1)
-        c = self._flat.index_select(0, interval.long()).view(len(r), 4, self.size)
+        c = self._table.index_select(0, interval.long()).view(len(r), 4, self.size)
         c0, c1, c2, c3 = c.unbind(1)
         inner = torch.addcmul(c2, c3, t)
         value = torch.addcmul(c0, torch.addcmul(c1, inner, t), t)

@@ -28,7 +28,7 @@ class PairBlock:
         self.l_max = len(smearing) - 1
         self.n_species = len(magnetic)
         self._smearing = [float(a) for a in smearing]
-        self._radial = RadialTable(cutoff, n_max, 0, width, dtype, device)
+        self._radial = RadialTable(cutoff, n_max, width, dtype, device)
         size = (self.l_max + 1) * n_max
         keep = [z * size + c for z, m in enumerate(magnetic) for c in range(size if m else n_max)]
         self._columns = None if len(keep) == self.n_species * size else torch.tensor(keep, device=device)

@@ -7,8 +7,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ase_spinml.descriptors.basis import spin_smearing
-from ase_spinml.descriptors.density import Density, PowerSpectrum
+from ase_spinml.descriptors.density import Density
 from ase_spinml.descriptors.pairs import PairBlock
+from ase_spinml.descriptors.spectrum import PowerSpectrum
 from ase_spinml.descriptors.spinorbit import SpinOrbit
 from ase_spinml.descriptors.structure import species_indices, structure_from_atoms
 from ase_spinml.errors import InputError
@@ -64,7 +65,7 @@ class SOSO(TransformerMixin, BaseEstimator):
         body_order=3,
         *,
         spin_orbit=False,
-        n_max_angular=6,
+        n_max_angular=5,
         l_max=4,
         spin_l_max_angular=1,
         width=0.5,

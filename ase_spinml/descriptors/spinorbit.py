@@ -7,7 +7,7 @@ import numpy as np
 import sphericart.torch
 import torch
 
-from ase_spinml.descriptors.density import CHUNK, Density
+from ase_spinml.descriptors.density import Density, Expansion, chunks
 
 CHIRAL_ROWS = 2
 """Radial functions per species that enter the local pseudoscalars."""
@@ -61,21 +61,21 @@ class SpinOrbit:
 
     def parts(self, structure):
         """Chunks of atoms."""
-        for start in range(0, len(structure), CHUNK):
-            yield SpinOrbitPart(self, structure, slice(start, min(start + CHUNK, len(structure))))
+        return (SpinOrbitPart(self, structure, atoms) for atoms in chunks(structure))
 
     def invariants(self, coefficients, e):
-        """Features (n, F) from the density coefficients C_l (list of (n, rows, 2l+1, S)) and unit spins e (n, 3)."""
+        """Features (n, F) from the density coefficients (n, rows, S, 25) and unit spins e (n, 3)."""
         to_q, to_o, to_y4 = self._tensors
-        vector = coefficients[1][:, :, [2, 0, 1]]  # real harmonics m = -1, 0, 1 are y, z, x
-        v = vector[..., 0]
-        u = vector[:, self._spin, :, 1:4]  # sum_j h r_a e_jc
-        q = torch.einsum("nrm,mab->nrab", coefficients[2][..., 0], to_q)
-        o = torch.einsum("nrm,mabc->nrabc", coefficients[3][..., 0], to_o)
-        q_spin = torch.einsum("nrmc,mab->nrabc", coefficients[2][:, self._spin, :, 1:4], to_q)
+        c = [coefficients[..., self.density.slice(l)] for l in range(5)]
+        vector = c[1][..., [2, 0, 1]]  # real harmonics m = -1, 0, 1 are y, z, x
+        v = vector[:, :, 0]
+        u = vector[:, self._spin, 1:4].transpose(2, 3)  # sum_j h r_a e_jc
+        q = torch.einsum("nrm,mab->nrab", c[2][:, :, 0], to_q)
+        o = torch.einsum("nrm,mabc->nrabc", c[3][:, :, 0], to_o)
+        q_spin = torch.einsum("nrcm,mab->nrabc", c[2][:, self._spin, 1:4], to_q)
         single2 = torch.einsum("na,nrab,nb->nr", e, q, e)
         y4 = torch.einsum("na,nb,nc,nd,mabcd->nm", e, e, e, e, to_y4)
-        single4 = torch.einsum("nrm,nm->nr", coefficients[4][..., 0], y4)
+        single4 = torch.einsum("nrm,nm->nr", c[4][:, :, 0], y4)
         exchange = torch.einsum("na,nrabb->nr", e, q_spin)
         along = torch.einsum("na,nrac,nsc->nrs", e, u, v)
         trace = u.diagonal(dim1=2, dim2=3).sum(2)
@@ -137,18 +137,14 @@ class SpinOrbitPart:
     """Features of a chunk of atoms, and the way back."""
 
     def __init__(self, block, structure, atoms):
-        self.atoms = atoms
-        self._block, self.structure = block, structure
-        density = block.density
-        self._lattice = density.cached_lattice(structure, atoms)
-        self._spin = density.spin_functions(structure, atoms, self._lattice[0])
-        self._coefficients = density.expand(self._lattice[3], self._lattice[5], self._spin[0])
-        self.features = block.invariants(self._coefficients, structure.spins[atoms])
+        self.block, self.structure, self.atoms = block, structure, atoms
+        self._expansion = Expansion(block.density, structure, atoms)
+        self.features = block.invariants(self._expansion.coefficients, structure.spins[atoms])
 
     def pullback(self, sensitivity, gradient):
         """Add the derivatives of B energies with dE/dx = sensitivity (B, n, F) to ``gradient``."""
-        block, structure, atoms = self._block, self.structure, self.atoms
-        _, back = torch.func.vjp(block.invariants, self._coefficients, structure.spins[atoms])
+        spins = self.structure.spins[self.atoms]
+        _, back = torch.func.vjp(self.block.invariants, self._expansion.coefficients, spins)
         d_coefficients, d_spins = torch.func.vmap(back)(sensitivity)
-        gradient.spins[:, atoms] += d_spins
-        block.density.pullback(structure, atoms, self._lattice, self._spin, d_coefficients, gradient)
+        gradient.spins[:, self.atoms] += d_spins
+        self._expansion.pullback(d_coefficients, gradient)
