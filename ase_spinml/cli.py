@@ -44,6 +44,9 @@ def _add_demo(commands):
 
 
 def _demo(arguments):
+    import torch
+
     from ase_spinml.demo import run_demo
 
+    torch.set_num_threads(1)  # for 54 atoms more threads only wait for each other
     run_demo(arguments.output, say=partial(print, flush=True))

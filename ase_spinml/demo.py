@@ -35,8 +35,8 @@ class Size:
 
     n_sparse: int = 300
     repeat: int = 3
-    nve_steps: int = 200
-    langevin_steps: int = 600
+    langevin_steps: int = 500
+    nve_steps: int = 300
     interval: int = 10
 
 
@@ -62,15 +62,15 @@ def run_demo(output, say, size=None):
     models[OURS].save(output / "fe.model")
     calculator = SpinCalculator(load_model(output / "fe.model"))
     say(f"saved {output / 'fe.model'} and opened it as a calculator")
-    nve = run_nve(starting_state(calculator, size.repeat, rng=1), size)
-    draw_drift(nve, output / "nve_drift.png")
-    hot = run_langevin(starting_state(calculator, size.repeat, rng=2), size, output, rng=3)
+    atoms = starting_state(calculator, size.repeat, rng=1)
+    hot = run_langevin(atoms, size, output, rng=2)
     draw_run(hot, output / "run_300K.png")
     mean = {name: values[len(values) // 2 :].mean() for name, values in hot.items()}
     say(
         f"second half of the run at {TEMPERATURE:.0f} K: magnetisation {mean['magnetisation']:.2f} mu_B/atom, "
         f"lattice {mean['lattice']:.0f} K, spins {mean['spins']:.0f} K"
     )
+    draw_drift(run_nve(atoms, size), output / "nve_drift.png")
     say(f"files in {output}: " + ", ".join(sorted(path.name for path in output.iterdir())))
 
 
@@ -137,11 +137,14 @@ def error_table(reference, predicted):
 
 
 def starting_state(calculator, repeat, rng):
-    """bcc Fe, ``repeat`` cubic cells per direction: spins within 10 degrees of z, velocities of 300 K."""
+    """bcc Fe, ``repeat`` cubic cells per direction: spins within 10 degrees of z.
+
+    The velocities are those of 600 K: the atoms start at their sites, and soon half of it is potential energy.
+    """
     rng = np.random.default_rng(rng)
     atoms = bulk("Fe", a=2.83, cubic=True).repeat(repeat)
     set_moments(atoms, 2.2 * cone(np.tile([0.0, 0.0, 1.0], (len(atoms), 1)), 10, rng, filled=True))
-    thermalize_momenta(atoms, TEMPERATURE, rng=rng)
+    thermalize_momenta(atoms, 2 * TEMPERATURE, rng=rng)
     Stationary(atoms)
     atoms.calc = calculator
     return atoms
