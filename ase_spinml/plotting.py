@@ -51,17 +51,20 @@ def parity(reference, predicted, *, label, unit, groups=None, ax=None):
 
 
 def energy_drift(times, energies, *, ax=None):
-    """Total energy about its first value, with the fitted drift in the legend.
+    """Total energy about its first value, with the fitted drift and its standard error in the legend.
+
+    The error is taken from the scatter of the means of up to ten stretches of the run about the line, as neighbouring
+    values are correlated; a drift within twice its error is none that this run can tell.
 
     times: (n,) in ps; energies: (n,) total energy in meV per atom.
-    Raises InputError for fewer than two points.
+    Raises InputError for fewer than three points.
     """
-    times, energies = _series(times, energies)
+    times, energies = _series(times, energies, least=3)
     ax = _axes(ax)
     change = energies - energies[0]
-    slope, offset = np.polyfit(times, change, 1)
+    slope, offset, error = _drift(times, change)
     ax.plot(times, change, color=COLOURS[0], lw=1, label="total energy")
-    label = f"drift {slope:.2g} meV/atom/ps"
+    label = f"drift {slope:.3f} $\\pm$ {error:.3f} meV/atom/ps"
     ax.plot(times, offset + slope * times, color=COLOURS[1], ls="--", lw=1.5, label=label)
     ax.set(xlabel="time (ps)", ylabel="change of total energy (meV/atom)")
     ax.legend(fontsize="small")
@@ -110,6 +113,16 @@ def error_against_angle(angles, errors, *, label, unit, bins=9, ax=None):
     return ax
 
 
+def _drift(times, values):
+    """Slope, offset and standard error of the slope of the line through the means of up to ten stretches."""
+    x, y = (
+        np.array([part.mean() for part in np.array_split(series, min(10, len(series)))]) for series in (times, values)
+    )
+    slope, offset = np.polyfit(x, y, 1)
+    residual = y - offset - slope * x
+    return slope, offset, np.sqrt(np.sum(residual**2) / (len(x) - 2) / np.sum((x - x.mean()) ** 2))
+
+
 def _pyplot():
     import matplotlib.pyplot as plt
 
@@ -132,8 +145,10 @@ def _style(k):
     return {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
 
 
-def _series(x, y):
+def _series(x, y, least=2):
     x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.shape != y.shape or x.ndim != 1 or len(x) < 2:
-        raise InputError(f"two series of one length, at least 2 points, are needed, got shapes {x.shape} and {y.shape}")
+    if x.shape != y.shape or x.ndim != 1 or len(x) < least:
+        raise InputError(
+            f"two series of one length, at least {least} points, are needed, got shapes {x.shape} and {y.shape}"
+        )
     return x, y

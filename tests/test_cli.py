@@ -1,5 +1,8 @@
 """The command line and the demonstration behind it, end to end in a small size."""
 
+import contextlib
+import io
+
 import ase.io
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from ase_spinml import cli, demo, load_model
 from ase_spinml.errors import InputError
 from ase_spinml.moments import get_moments
 
-TINY = demo.Size(n_sparse=20, repeat=2, nve_steps=4, langevin_steps=4, interval=2)
+TINY = demo.Size(n_sparse=150, repeat=2, nve_steps=4, langevin_steps=4, interval=2)
 PICTURES = ["nve_drift.png", "parity.png", "run_300K.png"]
 
 
@@ -19,12 +22,11 @@ def finished(tmp_path_factory):
     output = tmp_path_factory.mktemp("demo") / "output"
     output.mkdir()
     (output / "fe.xyz").write_text("left from an earlier run\n")
-    lines = []
-    with pytest.MonkeyPatch.context() as patch:
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(demo, "Size", lambda: TINY)
-        patch.setattr(cli, "print", lambda line, flush: lines.append(line), raising=False)
         code = cli.main(["demo", "--output", str(output)])
-    return code, lines, output
+    return code, printed.getvalue().splitlines(), output
 
 
 def test_demo_leaves_its_files(finished):

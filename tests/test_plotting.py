@@ -63,11 +63,14 @@ def test_parity_of_unequal_shapes():
 def test_energy_drift_is_fitted():
     times = np.linspace(0, 2, 11)
     ax = plotting.energy_drift(times, -500.0 + 0.25 * times)
-    assert legend(ax) == ["total energy", "drift 0.25 meV/atom/ps"]
+    assert legend(ax) == ["total energy", r"drift 0.250 $\pm$ 0.000 meV/atom/ps"]
     assert ax.lines[0].get_ydata()[0] == 0.0
+    noise = np.random.default_rng(0).normal(size=2000)
+    errors = [plotting._drift(np.arange(100.0), part)[2] for part in noise.reshape(20, 100)]
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.sqrt(12) / 100**1.5, rel=0.2)
     with pytest.raises(InputError) as caught:
         plotting.energy_drift([0.0], [1.0])
-    assert str(caught.value) == "two series of one length, at least 2 points, are needed, got shapes (1,) and (1,)"
+    assert str(caught.value) == "two series of one length, at least 3 points, are needed, got shapes (1,) and (1,)"
 
 
 def test_magnetisation_and_temperatures():
