@@ -4,6 +4,7 @@ import sphericart.torch
 import torch
 
 from ase_spinml.descriptors.basis import RadialTable, legendre
+from ase_spinml.descriptors.structure import add_rows
 
 CHUNK = 64
 """Atoms worked on at a time: what they need stays in the processor's cache."""
@@ -125,7 +126,7 @@ class Expansion:
             turn = (along[..., 3:] * self.slopes).sum(3, keepdim=True)
             to_neighbour = to_neighbour + turn * self.structure.spins[atoms].unsqueeze(1)
             gradient.spins[:, atoms] += (turn * self.e_j).sum(2)
-        gradient.spins.index_add_(1, lattice.j, to_neighbour.reshape(batch, n * k, 3))
+        add_rows(gradient.spins, lattice.j, to_neighbour.reshape(batch, n * k, 3))
         if gradient.lattice:
             self._pull_lattice(flat, w, gradient)
 
@@ -139,5 +140,5 @@ class Expansion:
         dy = dy.reshape(batch, n * k, -1, 1)
         g = torch.addcmul((lattice.dy @ dy).squeeze(3), radial, lattice.unit)
         gradient.positions[:, self.atoms] -= g.view(batch, n, k, 3).sum(2)
-        gradient.positions.index_add_(1, lattice.j, g)
+        add_rows(gradient.positions, lattice.j, g)
         gradient.virial += g.transpose(1, 2) @ lattice.vector

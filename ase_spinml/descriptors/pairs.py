@@ -3,6 +3,7 @@
 import torch
 
 from ase_spinml.descriptors.basis import RadialTable, legendre
+from ase_spinml.descriptors.structure import add_rows, flat_index
 
 CHUNK = 8192
 """Pairs worked on at a time: their features stay in the processor's cache."""
@@ -94,7 +95,7 @@ class PairPart:
         self._angles = []
         for i, j, row_i, row_j, _, _, h, _ in self._chunks:
             angles = block._cosines(structure, i, j)
-            terms = (angles[0].unsqueeze(2) * h.unsqueeze(1)).view(len(i), size)
+            terms = torch.einsum("pl,pn->pln", angles[0], h).reshape(len(i), size)
             sums.index_add_(0, row_i, terms).index_add_(0, row_j, terms)
             self._angles.append(angles)
         self.features = sums.view(len(structure), -1)
@@ -109,16 +110,19 @@ class PairPart:
         if block._columns is not None:
             full = sensitivity.new_zeros(batch, n_atoms, block.n_species * size)
             sensitivity = full.index_copy(2, block._columns, sensitivity)
-        rows = sensitivity.reshape(batch, n_atoms * block.n_species, size)
+        n_rows = n_atoms * block.n_species
+        rows = sensitivity.reshape(batch * n_rows, size)
         for (i, j, row_i, row_j, vector, distance, h, dh), (p, dp, e_i, e_j) in zip(
             self._chunks, self._angles, strict=True
         ):
-            both = rows.index_select(1, row_i) + rows.index_select(1, row_j)
-            both = both.view(batch, len(i), block.l_max + 1, block.n_max)
-            along = ((both * h.unsqueeze(1)).sum(3) * dp).sum(2, keepdim=True)
-            gradient.spins.index_add_(1, i, along * e_j).index_add_(1, j, along * e_i)
+            both = rows.index_select(0, flat_index(row_i, batch, n_rows))
+            both = (both + rows.index_select(0, flat_index(row_j, batch, n_rows))).view(batch, len(i), -1, block.n_max)
+            along = ((both @ h.unsqueeze(2)).squeeze(3) * dp).sum(2, keepdim=True)
+            add_rows(gradient.spins, i, along * e_j)
+            add_rows(gradient.spins, j, along * e_i)
             if gradient.lattice:
-                radial = ((both * dh.unsqueeze(1)).sum(3) * p).sum(2) / distance
+                radial = ((both @ dh.unsqueeze(2)).squeeze(3) * p).sum(2) / distance
                 force = radial.unsqueeze(2) * vector
-                gradient.positions.index_add_(1, j, force).index_add_(1, i, -force)
+                add_rows(gradient.positions, j, force)
+                add_rows(gradient.positions, i, -force)
                 gradient.virial += force.transpose(1, 2) @ vector

@@ -126,3 +126,19 @@ class Gradient:
     @property
     def lattice(self):
         return self.positions is not None
+
+
+def flat_index(index, batch, size):
+    """Rows ``index`` of each of ``batch`` tables of ``size`` rows, as rows of the tables one below the other."""
+    if batch == 1:
+        return index
+    return (index + size * torch.arange(batch, device=index.device).unsqueeze(1)).reshape(-1)
+
+
+def add_rows(table, index, rows):
+    """table[:, index] += rows for table (B, N, c) and rows (B, P, c), repeated indices added up, in place.
+
+    One flat list of rows: adding along the second axis is twenty times slower.
+    """
+    batch, size, columns = table.shape
+    table.view(-1, columns).index_add_(0, flat_index(index, batch, size), rows.reshape(-1, columns))

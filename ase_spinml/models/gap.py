@@ -59,6 +59,9 @@ class SpinGAP(Model):
     ----------
     amplitudes_ : dict of block -> prior amplitude in eV
     sigma_factors_ : dict of label -> factor on its standard deviation
+    outliers_ : dict of frame -> {label: factor}
+        Training frames whose residual stands out more than eight times from the median frame, as a calculation that
+        did not converge does: the standard deviation of those labels was multiplied by the factor, and the fit redone.
     lattice_fitted : bool
         Whether displaced frames with forces were among the labels, so that forces mean something.
     """
@@ -227,13 +230,25 @@ class SpinGAP(Model):
         return Rows(np.vstack(matrix), np.concatenate(targets), np.array(kinds), np.array(frames), group.astype(int))
 
     def _solve(self, rows, names, rng):
-        amplitudes, noise = np.ones(len(names)), np.ones(len(KINDS))
-        if self.optimize is not None:
-            amplitudes, noise = optimize(rows, len(names), len(KINDS), self.optimize, self.fit_sigmas, rng=rng)
+        """Hyperparameters and posterior, twice when some frames turn out to have outlying labels."""
+        doubt = np.ones(len(rows.targets))
+        for attempt in range(2):
+            doubted = rows.divided(doubt)
+            amplitudes, noise = np.ones(len(names)), np.ones(len(KINDS))
+            if self.optimize is not None:
+                amplitudes, noise = optimize(doubted, len(names), len(KINDS), self.optimize, self.fit_sigmas, rng=rng)
+            doubted = doubted.divided(noise[rows.kind])
+            scale = rows.column_scale(amplitudes)
+            mean, factor = posterior(doubted.matrix * scale, doubted.targets)
+            if attempt == 0:
+                doubt, outliers = rows.outlier_factors(scale * mean)
+                self.outliers_ = {
+                    frame: {KINDS[kind]: factor for kind, factor in kinds.items()} for frame, kinds in outliers.items()
+                }
+                if not outliers:
+                    break
         self.amplitudes_ = dict(zip(names, amplitudes.tolist(), strict=True))
         self.sigma_factors_ = dict(zip(KINDS, noise.tolist(), strict=True))
-        scale, weight = rows.column_scale(amplitudes), 1 / noise[rows.kind]
-        mean, factor = posterior(rows.matrix * scale * weight[:, None], rows.targets * weight)
         self.column_weights_ = scale * mean
         self.covariance_factor_ = scale[:, None] * factor
         self.offsets_ = self.offsets_ + OFFSET_SPREAD * self.column_weights_[len(mean) - len(self.offsets_) :]
@@ -262,9 +277,7 @@ class SpinGAP(Model):
             "sparse_points": {
                 f"{t.block} {self.descriptor_.species[t.species]}": len(t.points) for t in self.terms_
             },
-            "mean_moment": {
-                z: float(w[-1]) for z, w in self.length_weights_.items()
-            },
+            "outliers": {str(frame): kinds for frame, kinds in self.outliers_.items()},
         }
 
     # -- prediction ----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ y = A D u + noise with u ~ N(0, 1) and noise ~ N(0, s^2): D holds one prior ampl
 per kind of label (energy, forces, stress, field); rows and targets are already divided by their standard deviations.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -15,6 +15,9 @@ ZERO = 1e-12
 
 RANGE = 1e4
 """Hyperparameters are searched within this factor of their start, either way."""
+
+OUTLIER = 8.0
+"""A frame whose residual is this many times that of the median frame has a wrong label rather than a hard one."""
 
 HOPELESS = 1e100
 """Loss of amplitudes so large that the normal matrix is no longer positive in double precision."""
@@ -45,6 +48,30 @@ class Rows:
     def column_scale(self, amplitudes):
         """Amplitude of every column, (M,)."""
         return np.append(amplitudes, 1.0)[self.group]
+
+
+    def divided(self, factors):
+        """The rows with their standard deviations multiplied by factors (D,)."""
+        return replace(self, matrix=self.matrix / factors[:, None], targets=self.targets / factors)
+
+    def outlier_factors(self, weights):
+        """Factors (D,) on the standard deviations of outlying frames, and what they are: frame -> {kind: factor}.
+
+        For each kind of label the residual of a frame (root mean square over its rows) is compared with the median
+        over frames; beyond OUTLIER times that the factor is their ratio, else 1.
+        """
+        squares = (self.matrix @ weights - self.targets) ** 2
+        factors, found = np.ones(len(squares)), {}
+        for kind in np.unique(self.kind):
+            mine = self.kind == kind
+            frames, place = np.unique(self.frame[mine], return_inverse=True)
+            residuals = np.sqrt(np.bincount(place, squares[mine]) / np.bincount(place))
+            ratios = residuals / max(np.median(residuals), np.finfo(float).tiny)
+            for frame, ratio in zip(frames, ratios, strict=True):
+                if ratio > OUTLIER:
+                    factors[mine & (self.frame == frame)] = ratio
+                    found.setdefault(int(frame), {})[int(kind)] = float(ratio)
+        return factors, found
 
 
 def whitening(covariance):
