@@ -120,7 +120,7 @@ class Expansion:
         batch, (n, k, rows) = len(sensitivity), lattice.h.shape
         flat = sensitivity.reshape(batch, n, rows, -1)
         w = (lattice.h @ flat).view(batch, n, k, density.n_spin, -1)
-        along = (w[..., 1:, :] * lattice.y).sum(4)  # dE/du but for u_0 = 1
+        along = (w[..., 1:, :] @ lattice.y.transpose(2, 3)).squeeze(4)  # dE/du but for u_0 = 1
         to_neighbour = density._smearing[1] * along[..., :3]
         if density.spin_l_max > 1:
             turn = (along[..., 3:] * self.slopes).sum(3, keepdim=True)

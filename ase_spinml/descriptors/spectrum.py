@@ -29,9 +29,32 @@ class PowerSpectrum:
         self._all_magnetic = len(self.magnetic_rows) == density.rows
         self.n_vector = len(self.magnetic_rows)
         self.n_scalar = density.rows + self.n_vector * density.spin_l_max
-        self._scalar = _Triangle(self.n_scalar, dtype, device)
-        self._vector = _Triangle(self.n_vector, dtype, device)
-        self.n_features = (density.l_max + 1) * (self._scalar.size + self._vector.size)
+        self._fold(dtype, device)
+
+    def _fold(self, dtype, device):
+        """Where the upper triangles are among all elements of all products, and back, with their weights.
+
+        Off-diagonal elements carry sqrt(2), so that the triangle has the length of the full matrix, and order l
+        carries 1 / sqrt(2 l + 1).
+        """
+        place, weight, unfold, slope = [], [], [], []
+        self.pairs, elements, features = [], 0, 0
+        for l in range(self.density.l_max + 1):
+            scale = 1 / math.sqrt(2 * l + 1)
+            for kind, width in (("scalar", self.n_scalar), ("vector", self.n_vector)):
+                first, second = torch.triu_indices(width, width)
+                off = torch.where(first == second, 1.0, math.sqrt(2.0)).double()
+                place.append(elements + first * width + second)
+                weight.append(scale * off)
+                back = torch.empty(width, width, dtype=torch.long)
+                back[first, second] = back[second, first] = torch.arange(len(first))
+                unfold.append(features + back.reshape(-1))
+                slope.append((scale * torch.where(first == second, 2.0, off))[back.reshape(-1)])
+                self.pairs += [(l, kind, x, y) for x, y in zip(first.tolist(), second.tolist(), strict=True)]
+                elements, features = elements + width**2, features + len(first)
+        self.n_features = features
+        self._place, self._unfold = torch.cat(place).to(device), torch.cat(unfold).to(device)
+        self._weight, self._slope = (torch.cat(x).to(dtype=dtype, device=device) for x in (weight, slope))
 
     def names(self, species, magnetic):
         """Label of every feature."""
@@ -40,13 +63,8 @@ class PowerSpectrum:
         spin = [plain[row] for row in self.magnetic_rows]
         scalar = plain + [f"{c}(ei.ej)" for c in spin]
         scalar += [f"{c}P{l}(ei.ej)" for l in range(2, self.density.spin_l_max + 1) for c in spin]
-        vector = [f"{c}(ej)" for c in spin]
-        return [
-            f"angle l={l} {labels[a]}*{labels[b]}"
-            for l in range(self.density.l_max + 1)
-            for labels, triangle in ((scalar, self._scalar), (vector, self._vector))
-            for a, b in triangle.pairs
-        ]
+        labels = {"scalar": scalar, "vector": [f"{c}(ej)" for c in spin]}
+        return [f"angle l={l} {labels[kind][x]}*{labels[kind][y]}" for l, kind, x, y in self.pairs]
 
     def parts(self, structure):
         """Chunks of atoms."""
@@ -73,33 +91,6 @@ class PowerSpectrum:
         return torch.cat([da[:, :, :rows].unsqueeze(3), magnetic], dim=3)
 
 
-class _Triangle:
-    """Upper triangle of a symmetric matrix, off-diagonal elements times sqrt(2): the length of the full matrix."""
-
-    def __init__(self, width, dtype, device):
-        first, second = torch.triu_indices(width, width, device=device)
-        self.width, self.size = width, len(first)
-        self.pairs = list(zip(first.tolist(), second.tolist(), strict=True))
-        self._place = first * width + second
-        self._mirror = second * width + first
-        self._weight = torch.where(first == second, 1.0, math.sqrt(2.0)).to(dtype)
-        place = torch.empty(width, width, dtype=torch.long, device=device)
-        place[first, second] = place[second, first] = torch.arange(self.size, device=device)
-        self._unfold = place.reshape(-1)
-        slope = torch.where(first == second, 2.0, math.sqrt(2.0)).to(dtype)
-        self._slope = slope.index_select(0, self._unfold)
-
-    def products(self, x, scale):
-        """x_a . x_b (n, size) of rows x (n, width, ...)."""
-        x = x.flatten(2)
-        return torch.bmm(x, x.transpose(1, 2)).flatten(1).index_select(1, self._place) * (scale * self._weight)
-
-    def pullback(self, sensitivity, x, scale):
-        """dE/dx (B, n, width, ...) for dE/dproducts (B, n, size)."""
-        matrix = sensitivity.index_select(2, self._unfold) * (scale * self._slope)
-        return (matrix.view(*matrix.shape[:2], self.width, self.width) @ x.flatten(2)).view(len(matrix), *x.shape)
-
-
 class PowerSpectrumPart:
     """Features of a chunk of atoms, and the way back."""
 
@@ -107,31 +98,24 @@ class PowerSpectrumPart:
         self.block, self.structure, self.atoms = block, structure, atoms
         self._expansion = Expansion(block.density, structure, atoms)
         self._spins = structure.spins[atoms]
-        self._a, self._v = block.scalars_and_vectors(self._expansion.coefficients, self._spins)
-        self.features = torch.cat(
-            [
-                triangle.products(x[..., m].contiguous(), scale)
-                for m, scale in self._orders()
-                for triangle, x in ((block._scalar, self._a), (block._vector, self._v))
-            ],
-            dim=1,
-        )
-
-    def _orders(self):
-        return [
-            (self.block.density.slice(l), 1 / math.sqrt(2 * l + 1)) for l in range(self.block.density.l_max + 1)
-        ]
+        a, self._v = block.scalars_and_vectors(self._expansion.coefficients, self._spins)
+        orders = [block.density.slice(l) for l in range(block.density.l_max + 1)]
+        self._factors = [x[..., m].flatten(2) for m in orders for x in (a, self._v)]
+        products = [torch.bmm(x, x.transpose(1, 2)).flatten(1) for x in self._factors]
+        self.features = torch.cat(products, dim=1).index_select(1, block._place) * block._weight
 
     def pullback(self, sensitivity, gradient):
         """Add the derivatives of B energies with dE/dx = sensitivity (B, n, F) to ``gradient``."""
-        block, start = self.block, 0
-        slopes = ([], [])
-        for m, scale in self._orders():
-            for out, triangle, x in zip(slopes, (block._scalar, block._vector), (self._a, self._v), strict=True):
-                part = sensitivity[..., start : start + triangle.size]
-                out.append(triangle.pullback(part, x[..., m].contiguous(), scale))
-                start += triangle.size
-        da, dv = torch.cat(slopes[0], dim=-1), torch.cat(slopes[1], dim=-1)
+        block, (batch, n) = self.block, sensitivity.shape[:2]
+        elements = sensitivity.index_select(2, block._unfold) * block._slope
+        start, slopes = 0, ([], [])
+        for k, x in enumerate(self._factors):
+            width = x.shape[1]
+            matrix = elements[..., start : start + width**2].view(batch, n, width, width)
+            slopes[k % 2].append(matrix @ x)
+            start += width**2
+        da = torch.cat(slopes[0], dim=3)
+        dv = torch.cat([x.view(batch, n, block.n_vector, 3, -1) for x in slopes[1]], dim=4)
         parallel = da[:, :, block.density.rows : block.density.rows + block.n_vector]
         gradient.spins[:, self.atoms] += (parallel.unsqueeze(3) * self._v).sum((2, 4))
         self._expansion.pullback(block.gather(da, dv, self._spins), gradient)

@@ -467,8 +467,8 @@ class Evaluator:
             def put(x):
                 return x.to(dtype=dtype, device=device)
 
-            function = term.kernel.collapse(put(term.points), put(weights))
-            self._terms.append((term.block, term.species, put(term.scale), function))
+            function = term.kernel.collapse(put(term.points), put(weights), put(term.scale))
+            self._terms.append((term.block, term.species, function))
         self._offsets = torch.as_tensor(model.offsets_, dtype=dtype, device=device)
         self._model = model
 
@@ -482,17 +482,16 @@ class Evaluator:
                 species = structure.species[part.atoms]
                 x = part.features
                 if len(terms) == 1 and len(self._offsets) == 1:
-                    _, _, scale, function = terms[0]
-                    energy, slope = function(x * scale)
+                    energy, slope = terms[0][2](x)
                     energies[part.atoms] += energy
-                    part.pullback((slope * scale).unsqueeze(0), gradient)
+                    part.pullback(slope.unsqueeze(0), gradient)
                     continue
                 sensitivity = torch.zeros_like(x)
-                for _, z, scale, function in terms:
+                for _, z, function in terms:
                     rows = torch.nonzero(species == z).squeeze(1)
-                    energy, slope = function(x.index_select(0, rows) * scale)
+                    energy, slope = function(x.index_select(0, rows))
                     energies[part.atoms] = energies[part.atoms].index_add(0, rows, energy)
-                    sensitivity.index_add_(0, rows, slope * scale)
+                    sensitivity.index_add_(0, rows, slope)
                 part.pullback(sensitivity.unsqueeze(0), gradient)
         return energies, gradient
 

@@ -26,9 +26,9 @@ class Linear:
         """a (n, M) and b (n, M) or None of dk/dx = a * point + b * x."""
         return torch.ones(len(x), len(points), dtype=x.dtype, device=x.device), None
 
-    def collapse(self, points, weights):
-        """Function x -> (energy (n,), dE/dx (n, F)) of sum_B w_B k(x, x_B), without the points where possible."""
-        vector = weights @ points
+    def collapse(self, points, weights, scale):
+        """Function x -> (energy (n,), dE/dx (n, F)) of sum_B w_B k(scale * x, x_B), without points where possible."""
+        vector = (weights @ points) * scale
         return lambda x: (x @ vector, vector.expand_as(x))
 
 
@@ -50,13 +50,14 @@ class Polynomial:
     def slopes(self, x, points):
         return self.zeta * (x @ points.T) ** (self.zeta - 1), None
 
-    def collapse(self, points, weights):
+    def collapse(self, points, weights, scale):
+        points = points * scale
         if self.zeta == 2:
-            matrix = (points.T * weights) @ points
+            matrix = (points.T * (2 * weights)) @ points
 
             def quadratic(x):
-                half = x @ matrix
-                return (half * x).sum(1), 2 * half
+                slope = x @ matrix
+                return torch.einsum("nf,nf->n", slope, x) / 2, slope
 
             return quadratic
 
@@ -88,11 +89,12 @@ class RadialBasis:
         k = self(x, points) / self.length**2
         return k, -k
 
-    def collapse(self, points, weights):
+    def collapse(self, points, weights, scale):
         def direct(x):
+            x = x * scale
             k = self(x, points) * weights
             energy = k.sum(1)
-            return energy, (k @ points - energy.unsqueeze(1) * x) / self.length**2
+            return energy, (k @ points - energy.unsqueeze(1) * x) * (scale / self.length**2)
 
         return direct
 
