@@ -104,7 +104,7 @@ class PairPart:
 
     def pullback(self, sensitivity, gradient):
         """Add the derivatives of B energies with dE/dx = sensitivity (B, N, F) to ``gradient``."""
-        block, structure = self._block, self.structure
+        block = self._block
         batch, n_atoms = sensitivity.shape[:2]
         size = (block.l_max + 1) * block.n_max
         if block._columns is not None:

@@ -83,7 +83,8 @@ class PowerSpectrum:
         rows, v = self.density.rows, self.n_vector
         parallel = da[:, :, rows : rows + v].unsqueeze(3)
         magnetic = [torch.addcmul(dv, parallel, spins.view(-1, 1, 3, 1))]
-        magnetic += [da[:, :, rows + k * v : rows + (k + 1) * v].unsqueeze(3) for k in range(1, self.density.spin_l_max)]
+        higher = [slice(rows + k * v, rows + (k + 1) * v) for k in range(1, self.density.spin_l_max)]
+        magnetic += [da[:, :, pick].unsqueeze(3) for pick in higher]
         magnetic = torch.cat(magnetic, dim=3)
         if not self._all_magnetic:
             full = magnetic.new_zeros(*magnetic.shape[:2], rows, *magnetic.shape[3:])

@@ -2,16 +2,16 @@
 
 import numpy as np
 import torch
-from skmatter.sample_selection import CUR, FPS
 from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
+from skmatter.sample_selection import CUR, FPS
 
 from ase_spinml.descriptors.soso import SOSO
-from ase_spinml.descriptors.structure import Gradient
 from ase_spinml.errors import InputError
 from ase_spinml.models.base import Model, register
 from ase_spinml.models.baseline import baseline_results, subtract
 from ase_spinml.models.design import KINDS, Directions, Term, design, field_directions, label_rows
+from ase_spinml.models.evaluator import Evaluator, length_columns
 from ase_spinml.models.kernels import Linear, make_kernel
 from ase_spinml.models.labels import compare, read_labels
 from ase_spinml.models.regression import Rows, optimize, posterior, whitening
@@ -261,12 +261,9 @@ class SpinGAP(Model):
             mine = species == z
             if symbol not in self.descriptor_.magnetic_species() or not mine.any():
                 continue
-            columns = self._length_columns(stacked, mine, z)
+            columns = length_columns(self.terms_, stacked, mine, z)
             fit = RidgeCV(alphas=np.logspace(-6, 2, 17)).fit(columns, lengths[mine.numpy()])
             self.length_weights_[symbol] = np.append(fit.coef_, fit.intercept_)
-
-    def _length_columns(self, features, mask, z):
-        return torch.cat([t.columns(features[t.block][mask]) for t in self.terms_ if t.species == z], dim=1).numpy()
 
     def _summarise(self, labels, rows):
         counts = np.bincount(rows.kind, minlength=len(KINDS))
@@ -312,8 +309,9 @@ class SpinGAP(Model):
         Returns
         -------
         dict
-            energy and free_energy (eV), energies (N,) eV (of the model, without a baseline), forces (N, 3) eV/A, stress (6,) eV/A^3
-            (periodic cells only), magmoms (N, 3) mu_B = M(x_i) e_i, exchange_fields (N, 3) eV/mu_B.
+            energy and free_energy (eV), energies (N,) eV (of the model, without a baseline), forces (N, 3) eV/A,
+            stress (6,) eV/A^3 (where there is a cell), magmoms (N, 3) mu_B = M(x_i) e_i, exchange_fields (N, 3)
+            eV/mu_B.
         """
         self.check_frame(atoms)
         structure = self.descriptor_.structure(atoms)
@@ -447,102 +445,6 @@ class SpinGAP(Model):
         }
         model._evaluators = {}
         return model
-
-
-class Evaluator:
-    """A fitted SpinGAP on a device: structures in, energies and derivatives out.
-
-    Kernels are collapsed where they can be: a linear term to a vector, zeta = 2 to a quadratic form, whatever the
-    number of sparse points.
-    """
-
-    def __init__(self, model, device, dtype):
-        self.blocks = model.descriptor_.blocks(dtype, device)
-        self._terms = []
-        start = 0
-        for term in model.terms_:
-            weights = term.whitening @ torch.as_tensor(model.column_weights_[start : start + term.size])
-            start += term.size
-
-            def put(x):
-                return x.to(dtype=dtype, device=device)
-
-            function = term.kernel.collapse(put(term.points), put(weights), put(term.scale))
-            self._terms.append((term.block, term.species, function))
-        self._offsets = torch.as_tensor(model.offsets_, dtype=dtype, device=device)
-        self._model = model
-
-    def __call__(self, structure, lattice=True):
-        """Atomic energies (N,) in eV, and the Gradient of their sum (without positions if not ``lattice``)."""
-        energies = self._offsets.index_select(0, structure.species).clone()
-        gradient = Gradient(structure, 1, lattice=lattice)
-        for name, block in self.blocks.items():
-            terms = [t for t in self._terms if t[0] == name]
-            for part in block.parts(structure):
-                species = structure.species[part.atoms]
-                x = part.features
-                if len(terms) == 1 and len(self._offsets) == 1:
-                    energy, slope = terms[0][2](x)
-                    energies[part.atoms] += energy
-                    part.pullback(slope.unsqueeze(0), gradient)
-                    continue
-                sensitivity = torch.zeros_like(x)
-                for _, z, function in terms:
-                    rows = torch.nonzero(species == z).squeeze(1)
-                    energy, slope = function(x.index_select(0, rows))
-                    energies[part.atoms] = energies[part.atoms].index_add(0, rows, energy)
-                    sensitivity.index_add_(0, rows, slope)
-                part.pullback(sensitivity.unsqueeze(0), gradient)
-        return energies, gradient
-
-    def results(self, structure, lengths, lattice=True):
-        """ASE results without baseline and ``magmoms``, for moment lengths (N,) in mu_B.
-
-        Without ``lattice`` no forces and no stress, at about half the cost.
-        """
-        energies, gradient = self(structure, lattice)
-        out = {
-            "energy": float(energies.sum()),
-            "energies": energies.cpu().numpy(),
-            "exchange_fields": exchange_fields(gradient, structure.spins, lengths),
-        }
-        out["free_energy"] = out["energy"]
-        if lattice:
-            out["forces"] = -gradient.positions[0].cpu().numpy()
-            if structure.volume > 0:
-                out["stress"] = stress(gradient, structure.volume)
-        return out
-
-    def moment_lengths(self, structure):
-        """Adiabatic moment lengths M(x_i), (N,) mu_B; zero for non-magnetic species."""
-        model = self._model
-        lengths = np.zeros(len(structure))
-        features = {
-            name: torch.cat([part.features for part in block.parts(structure)]).cpu().double()
-            for name, block in self.blocks.items()
-        }
-        species = structure.species.cpu()
-        for symbol, weights in model.length_weights_.items():
-            z = list(model.descriptor_.species).index(symbol)
-            mine = species == z
-            if mine.any():
-                lengths[mine.numpy()] = model._length_columns(features, mine, z) @ weights[:-1] + weights[-1]
-        return lengths
-
-
-def exchange_fields(gradient, spins, lengths):
-    """Transverse fields H_i = -(1/m_i) P dE/de_i, (N, 3) eV/mu_B; zero rows where the moment is zero."""
-    slope = gradient.spins[0]
-    transverse = (slope - (slope * spins).sum(1, keepdim=True) * spins).cpu().numpy()
-    lengths = lengths[:, None]
-    return np.divide(-transverse, lengths, out=np.zeros_like(transverse), where=lengths > 0)
-
-
-def stress(gradient, volume):
-    """Stress (6,) in eV/A^3, Voigt order, ASE's sign: the symmetric part of the strain derivative at fixed moments."""
-    tensor = gradient.virial[0].cpu().numpy() / volume
-    tensor = 0.5 * (tensor + tensor.T)
-    return tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 
 
 def _displaced(features, structures, block):
