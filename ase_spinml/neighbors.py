@@ -72,6 +72,25 @@ class NeighborList:
         """Pair vectors r_ij = R_j + S.cell - R_i, (P, 3), in Angstrom."""
         return positions[self.j] - positions[self.i] + self.shifts @ np.asarray(cell)
 
+    def slots(self):
+        """Both directions of every pair as a dense table of pair numbers.
+
+        Returns
+        -------
+        (N, K) int64
+            p for the pair seen from i[p], P + p for the same pair seen from j[p], -1 in empty slots. K is the largest
+            number of neighbours (at least 1).
+        """
+        n_atoms = len(self._reference[0])
+        centre = np.concatenate([self.i, self.j])
+        order = np.argsort(centre, kind="stable")
+        centre = centre[order]
+        counts = np.bincount(centre, minlength=n_atoms)
+        slot = np.arange(len(centre)) - (np.cumsum(counts) - counts)[centre]
+        table = np.full((n_atoms, max(int(counts.max(initial=0)), 1)), -1, dtype=np.int64)
+        table[centre, slot] = order
+        return table
+
     def directed(self):
         """Both directions of every pair as a dense table.
 
@@ -80,23 +99,16 @@ class NeighborList:
         neighbours : (N, K) int64
             Index of the neighbour in each slot; 0 in empty slots.
         shifts : (N, K, 3) float64
-            Its lattice translation.
+            Its lattice translation, 0 in empty slots.
         filled : (N, K) bool
             False in empty slots. K is the largest number of neighbours (at least 1).
         """
-        n_atoms = len(self._reference[0])
-        centre = np.concatenate([self.i, self.j])
-        order = np.argsort(centre, kind="stable")
-        centre = centre[order]
-        counts = np.bincount(centre, minlength=n_atoms)
-        slot = np.arange(len(centre)) - (np.cumsum(counts) - counts)[centre]
-        width = max(int(counts.max(initial=0)), 1)
-        neighbours = np.zeros((n_atoms, width), dtype=np.int64)
-        shifts = np.zeros((n_atoms, width, 3))
-        filled = np.zeros((n_atoms, width), dtype=bool)
-        neighbours[centre, slot] = np.concatenate([self.j, self.i])[order]
-        shifts[centre, slot] = np.concatenate([self.shifts, -self.shifts])[order]
-        filled[centre, slot] = True
+        slots = self.slots()
+        filled = slots >= 0
+        neighbours = np.zeros(slots.shape, dtype=np.int64)
+        shifts = np.zeros((*slots.shape, 3))
+        neighbours[filled] = np.concatenate([self.j, self.i])[slots[filled]]
+        shifts[filled] = np.concatenate([self.shifts, -self.shifts])[slots[filled]]
         return neighbours, shifts, filled
 
     def _still_complete(self, positions, cell, pbc):

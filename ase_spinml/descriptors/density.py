@@ -30,13 +30,16 @@ class Lattice:
     """
 
     def __init__(self, density, structure, atoms):
-        j = structure.neighbours[atoms]
-        n, k = j.shape
-        self.j = j.reshape(-1)
-        vector = structure.positions.index_select(0, self.j).view(n, k, 3)
-        vector = vector - structure.positions[atoms].unsqueeze(1) + structure.shifts[atoms]
-        far = vector.new_tensor([2 * density.cutoff, 0.0, 0.0])
-        self.vector = torch.where(structure.filled[atoms].unsqueeze(2), vector, far).view(n * k, 3)
+        slots = structure.slots[atoms]
+        n, k = slots.shape
+        filled, pair = slots.reshape(-1, 1) >= 0, slots.reshape(-1).clamp(min=0)
+        backwards = pair >= len(structure.i)
+        pair = pair - backwards * len(structure.i)
+        i, self.j = (x.index_select(0, pair) for x in (structure.i, structure.j))
+        i, self.j = torch.where(backwards, self.j, i), torch.where(backwards, i, self.j)
+        vector = structure.positions.index_select(0, self.j) - structure.positions.index_select(0, i)
+        vector = vector + structure.pair_shifts.index_select(0, pair) * (1 - 2 * backwards.unsqueeze(1))
+        self.vector = torch.where(filled, vector, vector.new_tensor([2 * density.cutoff, 0.0, 0.0]))
         self.distance = self.vector.square().sum(1).sqrt_()
         self.unit = self.vector / self.distance.unsqueeze(1)
         h, dh = density.radial(self.distance)

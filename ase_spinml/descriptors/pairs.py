@@ -66,17 +66,17 @@ class PairBlock:
         return chunks
 
     def _cosines(self, structure, i, j):
-        """a_l P_l(b), a_l P_l'(b) for each pair as (P, l_max + 1), and both spins; l >= 1 vanishes without a moment."""
+        """a_l P_l(b), a_l P_l'(b) for each pair as (P, l_max + 1), l >= 1 vanishing without a moment."""
         e_i, e_j = structure.spins.index_select(0, i), structure.spins.index_select(0, j)
         b = (e_i * e_j).sum(1)
         values, slopes = legendre(b, self.l_max)
         values = torch.stack([a * p for a, p in zip(self._smearing, values, strict=True)], dim=1)
         slopes = torch.stack([a * p for a, p in zip(self._smearing, slopes, strict=True)], dim=1)
-        if self.l_max > 1 and structure.cache["non-magnetic atoms"]:
+        if self.l_max > 1 and not structure.spins.any(1).all():
             both = (e_i.any(1) & e_j.any(1)).to(b.dtype).unsqueeze(1)
             values[:, 1:] *= both
             slopes[:, 1:] *= both
-        return values, slopes, e_i, e_j
+        return values, slopes
 
 
 class PairPart:
@@ -86,7 +86,6 @@ class PairPart:
         self.atoms = slice(0, len(structure))
         self._block, self.structure = block, structure
         cache = structure.cache
-        cache.setdefault("non-magnetic atoms", bool((~structure.spins.any(1)).any()))
         if block not in cache:
             cache[block] = block._lattice(structure)
         self._chunks = cache[block]
@@ -112,14 +111,13 @@ class PairPart:
             sensitivity = full.index_copy(2, block._columns, sensitivity)
         n_rows = n_atoms * block.n_species
         rows = sensitivity.reshape(batch * n_rows, size)
-        for (i, j, row_i, row_j, vector, distance, h, dh), (p, dp, e_i, e_j) in zip(
-            self._chunks, self._angles, strict=True
-        ):
+        spins = self.structure.spins
+        for (i, j, row_i, row_j, vector, distance, h, dh), (p, dp) in zip(self._chunks, self._angles, strict=True):
             both = rows.index_select(0, flat_index(row_i, batch, n_rows))
             both = (both + rows.index_select(0, flat_index(row_j, batch, n_rows))).view(batch, len(i), -1, block.n_max)
             along = ((both @ h.unsqueeze(2)).squeeze(3) * dp).sum(2, keepdim=True)
-            add_rows(gradient.spins, i, along * e_j)
-            add_rows(gradient.spins, j, along * e_i)
+            add_rows(gradient.spins, i, along * spins.index_select(0, j))
+            add_rows(gradient.spins, j, along * spins.index_select(0, i))
             if gradient.lattice:
                 radial = ((both @ dh.unsqueeze(2)).squeeze(3) * p).sum(2) / distance
                 force = radial.unsqueeze(2) * vector

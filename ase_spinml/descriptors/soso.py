@@ -185,7 +185,8 @@ class SOSO(TransformerMixin, BaseEstimator):
         spins = self.spins(atoms)
         pairs = NeighborList(self.cutoff) if neighbor_list is None else neighbor_list
         pairs.update(atoms.positions, atoms.cell.array, atoms.pbc)
-        return structure_from_atoms(atoms, kinds, spins, pairs, dtype, device)
+        with_slots = self.body_order > 2 or self.spin_orbit
+        return structure_from_atoms(atoms, kinds, spins, pairs, with_slots, dtype, device)
 
     def spins(self, atoms):
         """Unit spins (N, 3) as the descriptor sees them: zero rows for elements outside ``magnetic=``."""

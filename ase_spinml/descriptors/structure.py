@@ -22,8 +22,9 @@ class Structure:
         Unit vectors; zero rows for non-magnetic atoms.
     i, j : (P,) long; pair_shifts : (P, 3)
         Half list: r_ij = R_j + shift - R_i, Angstrom.
-    neighbours : (N, K) long; shifts : (N, K, 3); filled : (N, K) bool
-        The same pairs, both directions, as a table.
+    slots : (N, K) long or None
+        The same pairs, both directions, as a table (:meth:`ase_spinml.neighbors.NeighborList.slots`), where a
+        descriptor needs it.
     volume : float
         Cell volume in Angstrom^3, 0 without a cell.
     cache : dict
@@ -36,9 +37,7 @@ class Structure:
     i: torch.Tensor
     j: torch.Tensor
     pair_shifts: torch.Tensor
-    neighbours: torch.Tensor
-    shifts: torch.Tensor
-    filled: torch.Tensor
+    slots: torch.Tensor | None
     volume: float
     cache: dict = field(default_factory=dict)
 
@@ -70,7 +69,7 @@ def species_indices(atoms, species):
     return np.array([order[s] for s in symbols], dtype=np.int64)
 
 
-def structure_from_atoms(atoms, kinds, spins, pairs, dtype, device):
+def structure_from_atoms(atoms, kinds, spins, pairs, with_slots, dtype, device):
     """Tensors of one frame.
 
     Parameters
@@ -82,8 +81,9 @@ def structure_from_atoms(atoms, kinds, spins, pairs, dtype, device):
         Unit rows, zero for non-magnetic atoms.
     pairs : NeighborList
         Up to date for these atoms.
+    with_slots : bool
+        Whether the table of directed pairs is needed.
     """
-    neighbours, shifts, filled = pairs.directed()
     cell = atoms.cell.array
 
     def real(x):
@@ -99,9 +99,7 @@ def structure_from_atoms(atoms, kinds, spins, pairs, dtype, device):
         i=index(pairs.i),
         j=index(pairs.j),
         pair_shifts=real(pairs.shifts @ cell),
-        neighbours=index(neighbours),
-        shifts=real(shifts @ cell),
-        filled=index(filled),
+        slots=index(pairs.slots()) if with_slots else None,
         volume=float(abs(np.linalg.det(cell))),
     )
 
