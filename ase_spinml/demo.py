@@ -92,9 +92,10 @@ def fit_models(train, n_sparse):
     """Dict of fitted models: the kernel model, and pair interactions J(r) e_i.e_j + V(r) (linear)."""
     many_body = SOSO(species=["Fe"], cutoff=5.0, n_max=8, spin_l_max=3, body_order=3)
     pairs = SOSO(species=["Fe"], cutoff=5.0, n_max=8, spin_l_max=1, body_order=2)
+    sigmas = {"sigma_energy": 2e-3, "sigma_forces": 0.03, "sigma_field": 3e-3}
     models = {
-        OURS: SpinGAP(many_body, n_sparse=n_sparse, zeta=2, rng=0),
-        PAIRS: SpinGAP(pairs, n_sparse=n_sparse, zeta=1, rng=0),
+        OURS: SpinGAP(many_body, n_sparse=n_sparse, zeta=2, rng=0, **sigmas),
+        PAIRS: SpinGAP(pairs, n_sparse=n_sparse, zeta=1, rng=0, **sigmas),
     }
     return {name: model.fit(train) for name, model in models.items()}
 

@@ -46,9 +46,10 @@ class SpinGAP(Model):
         Of the rbf kernel, in units of the typical length of the features.
     selection : "fps" or "cur"
         Sparse points by farthest-point or by CUR selection (scikit-matter).
-    optimize : "evidence", "cross-validation" or None
-        How the prior amplitude of each block is found: by maximising the evidence, by cross-validation over frames,
-        or not at all (1 eV).
+    optimize : "cross-validation", "evidence" or None
+        How the prior amplitude of each block is found: by cross-validation over frames (never over atoms), by
+        maximising the evidence, or not at all (1 eV). The evidence takes the prior at its word, that all features of
+        a block matter alike; they do not, so it shrinks them all, and on few frames cross-validation does better.
     fit_sigmas : bool
         With evidence, also find one factor on the standard deviations of each kind of label.
     baseline : ase calculator, optional
@@ -79,7 +80,7 @@ class SpinGAP(Model):
         kernel="polynomial",
         length_scale=1.0,
         selection="fps",
-        optimize="evidence",
+        optimize="cross-validation",
         fit_sigmas=False,
         baseline=None,
         rng=0,
@@ -157,7 +158,7 @@ class SpinGAP(Model):
         self.lattice_fitted = bool(_displaced(features["pair"], structures, blocks["pair"])) and any(
             label.forces is not None for label in labels
         )
-        self.summary_ = self._summarise(labels, rows)
+        self.summary_ = self._summarise(labels, rows, structures)
         self._evaluators = {}
         return self
 
@@ -265,11 +266,13 @@ class SpinGAP(Model):
             fit = RidgeCV(alphas=np.logspace(-6, 2, 17)).fit(columns, lengths[mine.numpy()])
             self.length_weights_[symbol] = np.append(fit.coef_, fit.intercept_)
 
-    def _summarise(self, labels, rows):
+    def _summarise(self, labels, rows, structures):
+        atoms = sum(self._counts(structure) for structure in structures)
         counts = np.bincount(rows.kind, minlength=len(KINDS))
         return {
             "n_frames": len(labels),
             "n_atoms": int(sum(len(label.moments) for label in labels)),
+            "n_atoms_by_species": dict(zip(self.descriptor_.species, atoms.tolist(), strict=True)),
             "n_labels": dict(zip(KINDS, counts.tolist(), strict=True)),
             "sparse_points": {
                 f"{t.block} {self.descriptor_.species[t.species]}": len(t.points) for t in self.terms_
@@ -287,8 +290,14 @@ class SpinGAP(Model):
         return self._evaluators[key]
 
     def check_frame(self, atoms):
-        """Raise InputError unless exactly the atoms of magnetic species carry moments."""
+        """Raise InputError for elements without training data, and unless just the magnetic elements carry moments."""
         symbols = np.array(atoms.get_chemical_symbols())
+        untrained = [z for z, count in self.summary_["n_atoms_by_species"].items() if count == 0 and z in symbols]
+        if untrained:
+            raise InputError(
+                f"no training frame contained {untrained[0]}, so the model knows nothing of it: add frames with "
+                f"{untrained[0]} and fit again"
+            )
         expected, carries = np.isin(symbols, self.descriptor_.magnetic_species()), magnetic_mask(atoms)
         if (expected & ~carries).any():
             k = int(np.argmax(expected & ~carries))
