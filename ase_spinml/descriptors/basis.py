@@ -5,6 +5,7 @@ Angular: Legendre polynomials of spin cosines with the smearing of a spin on the
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ def smeared_bessel(r, cutoff, n_max, width):
     cutoff, width : float
         Rc and the Gaussian width s in Angstrom.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(400)
+    nodes, weights = _quadrature()
     x = 0.5 * cutoff * (nodes + 1.0)
     weights = 0.5 * cutoff * weights * x**2
     chi = np.sqrt(2 / cutoff) * np.sin(np.pi * np.arange(1, n_max + 1) * x[:, None] / cutoff) / x[:, None]
@@ -48,6 +49,12 @@ def smeared_bessel(r, cutoff, n_max, width):
     kernel = 0.5 * inverse * (near - far)
     prefactor = 4 * np.pi / (2 * np.pi * width**2) ** 1.5
     return prefactor * cutoff_function(r, cutoff) * ((kernel * weights) @ chi)
+
+
+@lru_cache(maxsize=1)
+def _quadrature():
+    """Gauss-Legendre nodes and weights on [-1, 1]."""
+    return np.polynomial.legendre.leggauss(400)
 
 
 class RadialTable:
