@@ -35,10 +35,10 @@ class Lattice:
         filled, pair = slots.reshape(-1, 1) >= 0, slots.reshape(-1).clamp(min=0)
         backwards = pair >= len(structure.i)
         pair = pair - backwards * len(structure.i)
-        i, self.j = (x.index_select(0, pair) for x in (structure.i, structure.j))
+        i, self.j = (_rows(x, pair) for x in (structure.i, structure.j))
         i, self.j = torch.where(backwards, self.j, i), torch.where(backwards, i, self.j)
         vector = structure.positions.index_select(0, self.j) - structure.positions.index_select(0, i)
-        vector = vector + structure.pair_shifts.index_select(0, pair) * (1 - 2 * backwards.unsqueeze(1))
+        vector = vector + _rows(structure.pair_shifts, pair) * (1 - 2 * backwards.unsqueeze(1))
         self.vector = torch.where(filled, vector, vector.new_tensor([2 * density.cutoff, 0.0, 0.0]))
         self.distance = self.vector.square().sum(1).sqrt_()
         self.unit = self.vector / self.distance.unsqueeze(1)
@@ -51,6 +51,11 @@ class Lattice:
             kinds = kinds.to(h.dtype).view(n, k, -1, 1)
             self.h = (self.h.unsqueeze(2) * kinds).view(n, k, -1)
             self.dh = (self.dh.unsqueeze(2) * kinds).view(n, k, -1)
+
+
+def _rows(table, pick):
+    """Rows of a table of pairs; zeros where there is no pair at all."""
+    return table.index_select(0, pick) if len(table) else table.new_zeros(len(pick), *table.shape[1:])
 
 
 class Density:
