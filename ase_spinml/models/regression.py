@@ -82,7 +82,7 @@ def whitening(covariance):
     """W (M, rank) with W^T K W = 1 on the numerical range of the covariance K (M, M)."""
     values, vectors = scipy.linalg.eigh(covariance)
     keep = values > ZERO * values[-1]
-    return vectors[:, keep] / np.sqrt(values[keep])
+    return np.ascontiguousarray(vectors[:, keep] / np.sqrt(values[keep]))
 
 
 def posterior(matrix, targets):
@@ -93,7 +93,7 @@ def posterior(matrix, targets):
     n = matrix.shape[1]
     stacked = np.vstack([matrix, np.eye(n)])
     q, r = scipy.linalg.qr(stacked, mode="economic", overwrite_a=True, check_finite=False)
-    factor = scipy.linalg.solve_triangular(r, np.eye(n))
+    factor = np.ascontiguousarray(scipy.linalg.solve_triangular(r, np.eye(n)))  # as a model file keeps it
     return factor @ (q[: len(targets)].T @ targets), factor
 
 
@@ -149,7 +149,7 @@ def optimize(rows, n_groups, n_kinds, method, fit_noise, folds=5, rng=None):
     ----------
     method : "evidence" or "cross-validation"
         Maximise the evidence, or minimise the sum over kinds of the logarithm of the squared error of frames left out
-        (``folds`` parts, never splitting a frame).
+        (``folds`` parts, never splitting a frame) and of TIE ln(amplitude)^2.
     fit_noise : bool
         With evidence: also fit one factor on the standard deviations of each kind of label. Cross-validation of the
         mean cannot tell noise from prior, so there the factors stay 1.
