@@ -709,3 +709,8 @@ def test_refuses_an_element_that_is_magnetic_on_some_atoms_only():
     set_moments(atoms, moments)
     with pytest.raises(InputError, match=r"Fe has moments on some atoms and zero moments on others: give every Fe "):
         SOSO(SPECIES).fit([atoms])
+
+
+def test_refuses_an_element_named_magnetic_whose_moments_are_all_zero():
+    with pytest.raises(InputError, match=r"magnetic= names Ge, but every Ge atom has a zero moment: set its moments"):
+        SOSO(SPECIES, magnetic=["Fe", "Ge"]).fit([frame()])

@@ -120,22 +120,25 @@ class SOSO(TransformerMixin, BaseEstimator):
     def fit(self, frames, y=None):
         """Find the magnetic elements of some frames (list of ase.Atoms with moments); returns self.
 
-        Raises InputError when an element has zero moments on some atoms and not on others.
+        Raises InputError when an element (one of ``magnetic=``, if given) has zero moments on some atoms and not on
+        others, and when one of ``magnetic=`` has zero moments only.
         """
-        if self.magnetic is not None:
-            self.is_fitted_ = True
-            return self
         seen = {}
         for frame in _frame_list(frames):
             for symbol, magnetic in zip(frame.get_chemical_symbols(), magnetic_mask(frame), strict=True):
                 seen.setdefault(symbol, set()).add(bool(magnetic))
-        mixed = [z for z, kinds in seen.items() if len(kinds) == 2]
+        counting = seen if self.magnetic is None else [z for z in self.magnetic if z in seen]
+        mixed = [z for z in counting if len(seen[z]) == 2]
         if mixed:
             raise InputError(
                 f"{mixed[0]} has moments on some atoms and zero moments on others: give every {mixed[0]} atom its "
                 "moment vector, or leave the frames with zero moments out"
             )
-        self.magnetic_species_ = [z for z in self.species if True in seen.get(z, ())]
+        zero = [z for z in self.magnetic or () if seen.get(z) == {False}]
+        if zero:
+            raise InputError(f"magnetic= names {zero[0]}, but every {zero[0]} atom has a zero moment: set its moments")
+        if self.magnetic is None:
+            self.magnetic_species_ = [z for z in self.species if True in seen.get(z, ())]
         self.is_fitted_ = True
         return self
 
