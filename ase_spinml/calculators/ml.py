@@ -68,8 +68,9 @@ class SpinCalculator(Calculator):
         evaluator = self.model.evaluator(self.device)
         wanted = set(properties)
         if wanted & {"energy_std", "exchange_fields_std"}:
-            energy_std, field_std = self.model.uncertainty(atoms, fields="exchange_fields_std" in wanted)
-            self.results.update(energy_std=energy_std, exchange_fields_std=field_std)
+            fields = "exchange_fields_std" in wanted
+            energy_std, field_std = self.model.uncertainty(atoms, fields)
+            self.results.update(energy_std=energy_std, **({"exchange_fields_std": field_std} if fields else {}))
         if "magmoms" in wanted:
             lengths = evaluator.moment_lengths(structure)
             self.results["magmoms"] = lengths[:, None] * structure.spins.cpu().numpy()

@@ -143,8 +143,14 @@ class SpinOrbitPart:
 
     def pullback(self, sensitivity, gradient):
         """Add the derivatives of B energies with dE/dx = sensitivity (B, n, F) to ``gradient``."""
-        spins = self.structure.spins[self.atoms]
-        _, back = torch.func.vjp(self.block.invariants, self._expansion.coefficients, spins)
-        d_coefficients, d_spins = torch.func.vmap(back)(sensitivity)
-        gradient.spins[:, self.atoms] += d_spins
-        self._expansion.pullback(d_coefficients, gradient)
+        batch, n = sensitivity.shape[:2]
+        coefficients = self._expansion.coefficients
+        with torch.enable_grad():  # one copy of the atoms per energy
+            c = coefficients.repeat(batch, 1, 1, 1).requires_grad_()
+            e = self.structure.spins[self.atoms].repeat(batch, 1).requires_grad_()
+            x = self.block.invariants(c, e)
+            dc, de = torch.autograd.grad(
+                x, (c, e), sensitivity.reshape(batch * n, -1), create_graph=sensitivity.requires_grad
+            )
+        gradient.spins[:, self.atoms] += de.view(batch, n, 3)
+        self._expansion.pullback(dc.view(batch, *coefficients.shape), gradient)

@@ -53,7 +53,7 @@ class Term:
         x, jacobian = x * self.scale, jacobian * self.scale
         directions, n, size = jacobian.shape
         a, b = self.kernel.slopes(x, self.points)
-        along = (jacobian.reshape(-1, size) @ self.points.T).view(directions, n, -1)
+        along = (jacobian.reshape(-1, size) @ self.points.T).view(directions, n, len(self.points))
         total = torch.einsum("dnb,nb->db", along, a)
         if b is not None:
             total = total + torch.einsum("dnf,nf->dn", jacobian, x) @ b
