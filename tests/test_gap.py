@@ -664,6 +664,29 @@ def test_fields_of_non_magnetic_atoms_are_certain(without_spin_orbit):
     assert not std[2:].any()
 
 
+# --- frames of some species only ---
+
+
+def iron_alone(seed):
+    """The alloy without its germanium."""
+    full = alloy(seed)
+    atoms = full[:2]
+    atoms.calc = SinglePointCalculator(atoms, energy=-10.0, forces=np.array([[0.1, 0, 0], [-0.1, 0, 0]]))
+    return atoms
+
+
+def test_frames_may_lack_a_species():
+    model = SpinGAP(MANY, n_sparse=8, optimize=None).fit([alloy(0), iron_alone(1), alloy(2)])
+    assert np.isfinite(model.predict(iron_alone(3))["forces"]).all()
+    assert model.summary_["n_atoms_by_species"] == {"Fe": 6, "Ge": 4}
+
+
+def test_uncertainty_of_a_frame_that_lacks_a_species(many_body):
+    energy_std, field_std = many_body.uncertainty(iron_alone(3))
+    assert energy_std > 0
+    assert (field_std > 0).all()
+
+
 # --- evaluate ---
 
 
