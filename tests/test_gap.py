@@ -5,6 +5,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.neighborlist import neighbor_list
@@ -546,6 +547,26 @@ def test_a_baseline_is_attached_again_after_loading(with_baseline, tmp_path):
     again.baseline = lennard_jones()
     for name, value in with_baseline.predict(iron(60)).items():
         np.testing.assert_array_equal(again.predict(iron(60))[name], value)
+
+
+class Springs(Calculator):
+    """Energy and forces of every atom's spring to the origin, but no stress."""
+
+    implemented_properties = ["energy", "forces"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results = {"energy": 0.05 * np.sum(self.atoms.positions**2), "forces": -0.1 * self.atoms.positions}
+
+
+def test_what_the_baseline_lacks_the_sum_lacks_too():
+    """A stress without the baseline's share would be wrong: neither learned, predicted nor compared."""
+    training = frames(range(3))
+    model = fitted(training, baseline=Springs(), optimize=None)
+    assert model.summary_["n_labels"]["stress"] == 0
+    assert "stress" not in model.predict(iron(60))
+    assert "forces" in model.predict(iron(60))
+    assert "stress_rmse" not in model.evaluate(training)
 
 
 # --- labels that are wrong, frames that are not displaced ---

@@ -339,7 +339,8 @@ class SpinGAP(Model):
             )
         base = baseline_results(self.baseline, atoms)
         base["free_energy"] = base["energy"]
-        return {name: value + base.get(name, 0.0) for name, value in results.items()}
+        missing = {"forces", "stress"} - base.keys()  # the model's share alone would be wrong
+        return {name: value + base.get(name, 0.0) for name, value in results.items() if name not in missing}
 
     def evaluate(self, frames):
         """Errors on labelled frames, see :func:`ase_spinml.models.labels.compare`."""

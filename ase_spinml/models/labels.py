@@ -154,9 +154,9 @@ def compare(frames_labels, results):
     for labels, result in zip(frames_labels, results, strict=True):
         if labels.energy is not None:
             errors["energy"].append([(result["energy"] - labels.energy) / len(labels.moments)])
-        if labels.forces is not None:
+        if labels.forces is not None and "forces" in result:
             errors["forces"].append((result["forces"] - labels.forces).ravel())
-        if labels.stress is not None:
+        if labels.stress is not None and "stress" in result:
             errors["stress"].append(result["stress"] - labels.stress)
         known = labels.labelled_spins
         if known.any():
