@@ -303,7 +303,7 @@ def test_a_restart_from_a_vibrating_frame_needs_the_reference(rng):
     hot = ideal.copy()
     hot.rattle(0.1, rng=rng)
     with pytest.raises(
-        InputError, match=r"Expected shells no wider than tolerance=0.05 Angstrom, got shell 1 from .*reference="
+        InputError, match=r"Expected neighbour shells that stand apart, got shell 1 with .*reference="
     ):
         Heisenberg([0.01]).get_property("energy", hot)
     calc = Heisenberg([0.01], reference=ideal)

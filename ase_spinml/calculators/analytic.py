@@ -50,8 +50,8 @@ class Heisenberg(SpinTerm):
     Shells are found once, in ``reference`` or else in the first frame seen, and then belong to the atoms: vibrations
     neither move a bond to another shell nor change its strength. A frame of other atoms, boundary conditions or
     magnetic sites, of a cell strained by more than 10 percent, or with a site displaced by more than half a bond gets
-    its own shells, unless a reference was given: then it is refused. The frame that shells are found in has to be
-    undisplaced, so a run that starts or restarts from a vibrating frame needs the reference.
+    its own shells, unless a reference was given: then it is refused. In the frame that shells are found in they have to
+    stand apart, so a run that starts or restarts from a strongly vibrating frame needs the reference.
 
     Parameters
     ----------

@@ -95,7 +95,8 @@ def find_shells(positions, cell, pbc, n_shells, tolerance):
     n_shells : int
         Number of shells.
     tolerance : float
-        A gap wider than this, in Angstrom, separates shells; a shell that is wider is refused.
+        A gap wider than this, in Angstrom, separates shells. A shell wider than that and than the gap behind it is
+        refused as smeared, and so is one with fewer pairs than a quarter of the sites, the tail of a smeared one.
 
     Returns
     -------
@@ -132,11 +133,13 @@ def find_shells(positions, cell, pbc, n_shells, tolerance):
             f"{found}: give fewer constants."
         )
     for k in range(n_shells):
-        inside = distance[shell == k]
-        if np.ptp(inside) > tolerance:
+        inside, beyond = distance[shell == k], distance[shell > k]
+        gap = beyond.min(initial=np.inf) - inside.max()
+        if np.ptp(inside) > max(tolerance, gap) or 4 * len(inside) < len(positions):
             raise InputError(
-                f"Expected shells no wider than tolerance={tolerance} Angstrom, got shell {k + 1} from "
-                f"{inside.min():.3f} to {inside.max():.3f}: give the undisplaced structure as reference=."
+                f"Expected neighbour shells that stand apart, got shell {k + 1} with {len(inside)} pairs of "
+                f"{len(positions)} sites from {inside.min():.3f} to {inside.max():.3f} Angstrom, {gap:.3f} before the "
+                "next: give the undisplaced structure as reference=."
             )
     keep = shell < n_shells
     return neighbors.i[keep], neighbors.j[keep], neighbors.shifts[keep], shell[keep], distance.min()
