@@ -95,8 +95,9 @@ def find_shells(positions, cell, pbc, n_shells, tolerance):
     n_shells : int
         Number of shells.
     tolerance : float
-        A gap wider than this, in Angstrom, separates shells. A shell wider than that and than the gap behind it is
-        refused as smeared, and so is one with fewer pairs than a quarter of the sites, the tail of a smeared one.
+        A gap wider than this, in Angstrom, separates shells. A wider shell is refused as smeared or merged
+        when it is wider than the gap behind it or than a tenth of its distance, and so is one with fewer pairs than a
+        quarter of the sites, the tail of a smeared one.
 
     Returns
     -------
@@ -135,7 +136,7 @@ def find_shells(positions, cell, pbc, n_shells, tolerance):
     for k in range(n_shells):
         inside, beyond = distance[shell == k], distance[shell > k]
         gap = beyond.min(initial=np.inf) - inside.max()
-        if np.ptp(inside) > max(tolerance, gap) or 4 * len(inside) < len(positions):
+        if np.ptp(inside) > max(tolerance, min(gap, 0.1 * inside.min())) or 4 * len(inside) < len(positions):
             raise InputError(
                 f"Expected neighbour shells that stand apart, got shell {k + 1} with {len(inside)} pairs of "
                 f"{len(positions)} sites from {inside.min():.3f} to {inside.max():.3f} Angstrom, {gap:.3f} before the "
