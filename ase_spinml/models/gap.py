@@ -179,7 +179,7 @@ class SpinGAP(Model):
                 kernel = make_kernel(self.kernel, self.zeta, self.length_scale) if name == highest else Linear()
                 if name == "spin-orbit":  # features of different nature: each to its own size
                     size = mine.square().mean(0).sqrt()
-                    scale = torch.where(size > 1e-6 * size.max(), 1 / size, 0.0) / np.sqrt(len(size))
+                    scale = torch.where(size > 1e-12 * size.max(), 1 / size, 0.0) / np.sqrt(len(size))
                 else:
                     scale = torch.full((x.shape[1],), 1 / float(mine.square().sum(1).mean().sqrt()), dtype=x.dtype)
                 points = kernel.points(mine * scale, lambda candidates: self._select(candidates, rng))
