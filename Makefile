@@ -3,13 +3,16 @@ PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PINS = setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test physical lint docs clean
 
 demo: .venv/with-plot
 	.venv/bin/ase-spinml demo
 
 test: .venv/with-test,gap,plot
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2
+
+physical: .venv/with-test,gap,plot
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 -m physical
 
 lint: .venv/with-test,gap,plot
 	.venv/bin/ruff check .
