@@ -837,6 +837,25 @@ def test_fit_refuses_a_bad_frame(change):
         fitted(broken(change))
 
 
+def test_a_single_frame_need_not_be_a_list():
+    frame = labelled(iron(0))
+    model = fitted(frame, optimize=None)
+    assert model.summary_["n_frames"] == model.evaluate(frame)["n_frames"] == 1
+
+
+def test_fit_refuses_a_stress_without_a_volume():
+    frame = labelled(iron(0))
+    frame.pbc = False
+    frame.cell[:] = 0
+    with pytest.raises(InputError, match=r"frame 0 has a stress but no cell with a volume; remove the label or give"):
+        fitted(frame)
+
+
+def test_predict_refuses_an_unfitted_model():
+    with pytest.raises(InputError, match=r"the model is not fitted: call fit\(frames\) before asking it for anything"):
+        SpinGAP(PAIR).predict(iron(60))
+
+
 @pytest.mark.parametrize("given", [[], iter([])])
 def test_fit_refuses_no_frames(given):
     with pytest.raises(InputError, match=r"at least one frame is needed to fit a model, got an empty list"):

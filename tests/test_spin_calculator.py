@@ -115,6 +115,11 @@ def test_a_missing_model_file(tmp_path):
         SpinCalculator(tmp_path / "ni.model")
 
 
+def test_an_unfitted_model():
+    with pytest.raises(InputError, match=r"the model is not fitted: call fit\(frames\) before making a calculator"):
+        SpinCalculator(SpinGAP(SOSO(["Ni"])))
+
+
 def test_a_cluster_has_no_stress(model):
     atoms = nickel(20)
     atoms.set_cell(np.zeros((3, 3)))

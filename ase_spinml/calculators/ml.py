@@ -48,6 +48,8 @@ class SpinCalculator(Calculator):
     def __init__(self, model_or_path, *, device=None, uncertainty=False):
         super().__init__()
         self.model = model_or_path if isinstance(model_or_path, Model) else load_model(model_or_path)
+        if not hasattr(self.model, "descriptor_"):
+            raise InputError("the model is not fitted: call fit(frames) before making a calculator of it")
         self.device = torch.device("cpu" if device is None else device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device {device!r} was asked for, but torch finds no CUDA device: use device='cpu'")

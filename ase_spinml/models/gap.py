@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from ase import Atoms
 from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
 from skmatter.sample_selection import CUR, FPS
@@ -129,7 +130,7 @@ class SpinGAP(Model):
         Raises InputError for an empty list, frames without any label, NaN, wrong shapes, unknown species, collinear
         moments, and elements with zero moments on some atoms only. Returns self.
         """
-        frames = list(frames)
+        frames = [frames] if isinstance(frames, Atoms) else list(frames)
         if not frames:
             raise InputError("at least one frame is needed to fit a model, got an empty list")
         labels = [self._labels(frame, k) for k, frame in enumerate(frames)]
@@ -291,6 +292,8 @@ class SpinGAP(Model):
 
     def check_frame(self, atoms):
         """Raise InputError for elements without training data, and unless just the magnetic elements carry moments."""
+        if not hasattr(self, "summary_"):
+            raise InputError("the model is not fitted: call fit(frames) before asking it for anything")
         symbols = np.array(atoms.get_chemical_symbols())
         untrained = [z for z, count in self.summary_["n_atoms_by_species"].items() if count == 0 and z in symbols]
         if untrained:
@@ -344,7 +347,7 @@ class SpinGAP(Model):
 
     def evaluate(self, frames):
         """Errors on labelled frames, see :func:`ase_spinml.models.labels.compare`."""
-        frames = list(frames)
+        frames = [frames] if isinstance(frames, Atoms) else list(frames)
         if not frames:
             raise InputError("at least one frame is needed to evaluate a model, got an empty list")
         labels = [self._labels(frame, k) for k, frame in enumerate(frames)]

@@ -79,6 +79,8 @@ def read_labels(atoms, where="the frame"):
     stress = _finite(results.get("stress"), None, "stress", where)
     if stress is not None:
         stress = _voigt(stress, where)
+        if atoms.cell.rank < 3:
+            raise InputError(f"{where} has a stress but no cell with a volume; remove the label or give it a cell")
     return Labels(
         moments=get_moments(atoms),
         energy=None if energy is None else float(_finite(energy, (), "energy", where)),
