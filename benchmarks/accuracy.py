@@ -64,13 +64,11 @@ def held_out(model, frames, uncertainty=False):
 
 
 def z_scores(model, frame, energy_error, field_error, known):
-    """Errors over predicted standard deviations, the noise of the labels included; see HeldOut."""
+    """Errors over predicted standard deviations; see HeldOut."""
     energy_std, field_std = model.uncertainty(frame)
-    noise = {name: model.sigmas[f"sigma_{name}"] * factor for name, factor in model.sigma_factors_.items()}
-    z_energy = energy_error / np.hypot(energy_std, noise["energy"] * len(frame))
     along = np.einsum("na,nka->nk", field_error, tangents(get_spins(frame)[known]))
-    std = np.sqrt(np.sum(field_std[known] ** 2, axis=1) / 2 + noise["field"] ** 2)
-    return z_energy, (along / std[:, None]).ravel()
+    std = np.sqrt(np.sum(field_std[known] ** 2, axis=1) / 2)
+    return energy_error / energy_std, (along / std[:, None]).ravel()
 
 
 def rmse(entries, name):
