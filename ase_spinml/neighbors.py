@@ -10,6 +10,10 @@ from vesin import NeighborList as VesinList
 from ase_spinml.errors import InputError
 
 
+COINCIDENT = 0.01
+"""Atoms closer than this, in Angstrom, are taken for a mistake."""
+
+
 class NeighborList:
     """Half list of neighbour pairs that is found anew only when it may have become incomplete.
 
@@ -60,7 +64,13 @@ class NeighborList:
             return False
         self._check(positions, cell, pbc)
         finder = VesinList(cutoff=self.cutoff + self.skin, full_list=False, sorted=True, n_threads=1)
-        i, j, shifts = finder.compute(points=positions, box=_box(cell, pbc), periodic=pbc, quantities="ijS")
+        i, j, shifts, distances = finder.compute(points=positions, box=_box(cell, pbc), periodic=pbc, quantities="ijSd")
+        if distances.min(initial=np.inf) < COINCIDENT:
+            k = np.argmin(distances)
+            raise InputError(
+                f"atoms must not coincide, got atoms {i[k]} and {j[k]} at a distance of {distances[k]:.2g} Angstrom: "
+                "check positions and cell"
+            )
         self.i = i.astype(np.int64)
         self.j = j.astype(np.int64)
         self.shifts = shifts.astype(float)

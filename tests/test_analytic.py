@@ -339,7 +339,7 @@ def test_a_refused_frame_is_refused_again(rng):
     for calc in (Heisenberg([0.01], reference=ideal), Heisenberg([0.01])):
         calc.get_property("energy", ideal)
         for _ in range(2):
-            with pytest.raises(InputError, match=r"Expected a frame that fits|Expected neighbour shells that stand apart"):
+            with pytest.raises(InputError, match=r"Expected (a frame that fits|neighbour shells that stand apart)"):
                 calc.get_property("energy", molten)
         assert calc.get_property("energy", ideal) == pytest.approx(-0.01 * 4 * 16)
 

@@ -225,3 +225,9 @@ def test_a_refused_update_leaves_the_list_as_it_was():
     with pytest.raises(InputError):
         pairs.update(atoms.positions * np.nan, atoms.cell.array, True)
     assert_same_as_ase(pairs, atoms)
+
+
+def test_coincident_atoms_are_refused():
+    pairs = NeighborList(3.0)
+    with pytest.raises(InputError, match=r"atoms must not coincide, got atoms 0 and 1 at a distance of 0 Angstrom"):
+        pairs.update([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], np.eye(3), False)

@@ -6,7 +6,7 @@ import torch
 
 from ase_spinml.errors import InputError
 from ase_spinml.models.kernels import make_kernel
-from ase_spinml.models.regression import Moments, Rows, log_evidence, optimize, posterior, whitening
+from ase_spinml.models.regression import Moments, Rows, calibrated_noise, log_evidence, optimize, posterior, whitening
 
 KERNELS = {"linear": ("polynomial", 1), "square": ("polynomial", 2), "cube": ("polynomial", 3), "rbf": ("rbf", 1)}
 
@@ -181,3 +181,16 @@ def test_slopes_of_the_collapsed_form_and_of_the_covariances(rng, name):
 def test_refuses_bad_kernels(arguments, message):
     with pytest.raises(InputError, match=message):
         make_kernel(*arguments)
+
+
+def test_calibrated_noise_is_the_noise_of_the_labels():
+    rng = np.random.default_rng(3)
+    matrix, truth = rng.normal(size=(4000, 5)), rng.normal(size=5)
+    targets = matrix @ truth + 0.3 * rng.normal(size=4000)
+    rows = Rows(matrix, targets, np.zeros(4000, int), np.repeat(np.arange(40), 100), np.zeros(5, int))
+    assert calibrated_noise(rows, np.ones(1), np.ones(1), 1, rng=0) == pytest.approx([0.3], rel=0.05)
+
+
+def test_few_frames_leave_the_noise_as_stated():
+    rows = Rows(np.eye(4), np.ones(4), np.zeros(4, int), np.arange(4), np.zeros(4, int))
+    assert calibrated_noise(rows, np.ones(1), np.array([2.0]), 1, rng=0) == pytest.approx([2.0])

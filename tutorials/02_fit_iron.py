@@ -103,16 +103,15 @@ for low, high in ((0, 20), (20, 60), (60, 181)):
 # %% [markdown]
 # ## How sure it is
 #
-# The posterior gives standard deviations. An error divided by the predicted one, the noise of the labels included, is a
-# z-score; over many held-out values these should scatter by about one.
+# The posterior, and the noise that frames left out of the fit have shown, give standard deviations. An error divided by
+# the predicted one is a z-score; over many held-out values these should scatter by about one.
 
 # %%
 z = []
 for frame in test:
     _, field_std = model.uncertainty(frame)
     error = model.predict(frame)["exchange_fields"] - frame.arrays["exchange_fields"]
-    expected = np.sum(field_std**2, axis=1) + 2 * model.sigma_field**2  # two transverse components
-    z.append(np.sum(error**2, axis=1) / expected)
+    z.append(np.sum(error**2, axis=1) / np.sum(field_std**2, axis=1))
 z_std = np.sqrt(np.mean(np.concatenate(z)))
 print(f"standard deviation of the z-scores of fields: {z_std:.2f}")
 

@@ -26,7 +26,8 @@ class SpinCalculator(Calculator):
     device : str or torch.device, optional
         "cpu" (default) or "cuda".
     uncertainty : bool
-        Add the results ``energy_std`` (eV) and ``exchange_fields_std`` (N, 3) (eV/mu_B), posterior standard deviations.
+        Add the results ``energy_std`` (eV) and ``exchange_fields_std`` (N, 3) (eV/mu_B): standard deviations of a
+        reference calculation about the prediction.
 
     Notes
     -----

@@ -15,7 +15,7 @@ from ase_spinml.models.design import KINDS, Directions, Term, design, field_dire
 from ase_spinml.models.evaluator import Evaluator, length_columns
 from ase_spinml.models.kernels import Linear, make_kernel
 from ase_spinml.models.labels import compare, read_labels
-from ase_spinml.models.regression import Rows, optimize, posterior, whitening
+from ase_spinml.models.regression import Rows, calibrated_noise, optimize, posterior, whitening
 from ase_spinml.moments import get_moments, magnetic_mask
 
 OFFSET_SPREAD = 10.0
@@ -61,6 +61,8 @@ class SpinGAP(Model):
     ----------
     amplitudes_ : dict of block -> prior amplitude in eV
     sigma_factors_ : dict of label -> factor on its standard deviation
+    noise_ : dict of label -> standard deviation
+        Of labels about the model beyond its posterior, calibrated on frames left out, in the units of the sigmas.
     outliers_ : dict of frame -> {label: factor}
         Training frames whose residual stands out more than eight times from the median frame, as a calculation that
         did not converge does: the standard deviation of those labels was multiplied by the factor, and the fit redone.
@@ -146,10 +148,11 @@ class SpinGAP(Model):
         rng = np.random.default_rng(self.rng)
         structures = [self.descriptor_.structure(frame) for frame in frames]
         blocks = self.descriptor_.blocks()
-        features = {
-            name: [torch.cat([part.features for part in block.parts(s)]) for s in structures]
-            for name, block in blocks.items()
-        }
+        features = {name: [] for name in blocks}
+        for structure in structures:
+            for name, block in blocks.items():
+                features[name].append(torch.cat([part.features for part in block.parts(structure)]))
+            structure.cache.clear()
         species = torch.cat([s.species for s in structures])
         self.terms_ = list(self._make_terms({k: torch.cat(v) for k, v in features.items()}, species, rng))
         self.offsets_ = self._first_offsets(labels, structures)
@@ -239,6 +242,7 @@ class SpinGAP(Model):
             amplitudes, noise = np.ones(len(names)), np.ones(len(KINDS))
             if self.optimize is not None:
                 amplitudes, noise = optimize(doubted, len(names), len(KINDS), self.optimize, self.fit_sigmas, rng=rng)
+            spread = calibrated_noise(doubted, amplitudes, noise, len(KINDS), rng)
             doubted = doubted.divided(noise[rows.kind])
             scale = rows.column_scale(amplitudes)
             mean, factor = posterior(doubted.matrix * scale, doubted.targets)
@@ -251,6 +255,7 @@ class SpinGAP(Model):
                     break
         self.amplitudes_ = dict(zip(names, amplitudes.tolist(), strict=True))
         self.sigma_factors_ = dict(zip(KINDS, noise.tolist(), strict=True))
+        self.noise_ = {kind: float(s * self.sigmas[f"sigma_{kind}"]) for kind, s in zip(KINDS, spread, strict=True)}
         self.column_weights_ = scale * mean
         self.covariance_factor_ = scale[:, None] * factor
         self.offsets_ = self.offsets_ + OFFSET_SPREAD * self.column_weights_[len(mean) - len(self.offsets_) :]
@@ -354,7 +359,12 @@ class SpinGAP(Model):
         return compare(labels, [self.predict(frame) for frame in frames])
 
     def uncertainty(self, atoms, fields=True):
-        """Posterior standard deviations of the energy (float, eV) and of each field component ((N, 3), eV/mu_B)."""
+        """Standard deviations of the energy (float, eV) and of each field component ((N, 3), eV/mu_B).
+
+        They are those of a new label about the prediction: the posterior, and the noise that frames left out have shown
+        (``noise_``, for energies in proportion to the number of atoms), so that errors divided by them have a standard
+        deviation near one. What the sparse points cannot express is added to the energy; for fields it is negligible.
+        """
         self.check_frame(atoms)
         structure = self.descriptor_.structure(atoms)
         blocks = self.evaluator().blocks
@@ -371,10 +381,11 @@ class SpinGAP(Model):
         energy_row = np.append(rows[0][0], constant)
         variance = np.sum((energy_row @ self.covariance_factor_) ** 2)
         variance += self._left_out_variance(blocks, structure, rows[0][0])
+        variance += (self.noise_["energy"] * len(atoms)) ** 2
         if not len(magnetic):
             return float(np.sqrt(variance)), np.zeros((len(atoms), 3))
         factor = self.covariance_factor_[: rows[1].shape[1]]
-        components = np.sum((rows[1] @ factor) ** 2, axis=1).reshape(-1, 2)
+        components = np.sum((rows[1] @ factor) ** 2, axis=1).reshape(-1, 2) + self.noise_["field"] ** 2
         frame = along.reshape(len(magnetic), 2, len(atoms), 3)[np.arange(len(magnetic)), :, magnetic]
         frame = frame * lengths[magnetic][:, None, None]
         std = np.zeros((len(atoms), 3))
@@ -423,6 +434,7 @@ class SpinGAP(Model):
             "terms": [{"block": t.block, "species": t.species, "group": t.group} for t in self.terms_],
             "amplitudes": self.amplitudes_,
             "sigma_factors": self.sigma_factors_,
+            "noise": self.noise_,
             "lattice_fitted": self.lattice_fitted,
             "baseline": self.baseline_name,
             "training": self.summary_,
@@ -442,6 +454,7 @@ class SpinGAP(Model):
         model.offsets_, model.column_weights_ = arrays["offsets"], arrays["column_weights"]
         model.covariance_factor_ = arrays["covariance_factor"]
         model.amplitudes_, model.sigma_factors_ = header["amplitudes"], header["sigma_factors"]
+        model.noise_ = header["noise"]
         model.lattice_fitted, model.summary_ = header["lattice_fitted"], header["training"]
         highest = "angle" if model.descriptor_.body_order == 3 else "pair"
         model.terms_ = []

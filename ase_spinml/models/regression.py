@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 
 ZERO = 1e-12
 """Relative size below which eigenvalues of a covariance count as zero."""
+
+FOLDS = 5
+"""Parts of cross-validation."""
 
 RANGE = 1e4
 """Hyperparameters are searched within this factor of their start, either way."""
@@ -20,8 +23,8 @@ OUTLIER = 8.0
 """A frame whose residual is this many times that of the median frame has a wrong label rather than a hard one."""
 
 TIE = 0.04
-"""What cross-validation pays, in the logarithm of a squared error, for an amplitude a: TIE ln(a)^2 per amplitude, 20 % for
-a factor of ten. Errors on frames like the others hardly tell large amplitudes apart; frames of another kind do."""
+"""What cross-validation pays, in the logarithm of a squared error, for an amplitude a: TIE ln(a)^2 per amplitude,
+20 % for a factor of ten. Errors on frames like the others hardly tell large amplitudes apart; those on others do."""
 
 HOPELESS = 1e100
 """Loss of amplitudes so large that the normal matrix is no longer positive in double precision."""
@@ -123,11 +126,9 @@ def _without_constants(rows, keep):
     """Chosen rows and targets with the span of the columns of fixed amplitude taken out."""
     matrix, targets = rows.matrix[keep], rows.targets[keep]
     constant = rows.group < 0
-    span = scipy.linalg.orth(matrix[:, constant]) if len(matrix) and matrix[:, constant].any() else None
+    span = scipy.linalg.null_space(matrix[:, constant].T) if len(matrix) and matrix[:, constant].any() else None
     matrix = matrix[:, ~constant]
-    if span is None:
-        return matrix, targets
-    return matrix - span @ (span.T @ matrix), targets - span @ (span.T @ targets)
+    return (matrix, targets) if span is None else (span.T @ matrix, span.T @ targets)
 
 
 def log_evidence(moments, scale, noise):
@@ -142,14 +143,14 @@ def log_evidence(moments, scale, noise):
     return float(-0.5 * misfit - np.log(np.diag(cholesky)).sum() - moments.count @ np.log(noise))
 
 
-def optimize(rows, n_groups, n_kinds, method, fit_noise, folds=5, rng=None):
+def optimize(rows, n_groups, n_kinds, method, fit_noise, rng=None):
     """Prior amplitudes (n_groups,) and noise factors (n_kinds,) by evidence or by cross-validation over frames.
 
     Parameters
     ----------
     method : "evidence" or "cross-validation"
         Maximise the evidence, or minimise the sum over kinds of the logarithm of the squared error of frames left out
-        (``folds`` parts, never splitting a frame) and of TIE ln(amplitude)^2.
+        (FOLDS parts, never splitting a frame) and of TIE ln(amplitude)^2.
     fit_noise : bool
         With evidence: also fit one factor on the standard deviations of each kind of label. Cross-validation of the
         mean cannot tell noise from prior, so there the factors stay 1.
@@ -170,7 +171,11 @@ def optimize(rows, n_groups, n_kinds, method, fit_noise, folds=5, rng=None):
         def raw_loss(parameters):
             return -log_evidence(moments, *unpack(parameters))
     else:
-        raw_loss = _cross_validation_loss(rows, n_kinds, present, unpack, folds, rng)
+        folds = Folds(rows, n_kinds, rng)
+
+        def raw_loss(parameters):
+            squares = folds.errors(*unpack(parameters))[0]
+            return np.log([np.sum(s) + 1e-300 for s in squares])[present].sum() + TIE * np.sum(parameters**2)
 
     def loss(parameters):
         try:
@@ -191,22 +196,49 @@ def optimize(rows, n_groups, n_kinds, method, fit_noise, folds=5, rng=None):
     return np.exp(parameters[:n_groups]), noise
 
 
-def _cross_validation_loss(rows, n_kinds, present, unpack, folds, rng):
-    frames = np.unique(rows.frame)
-    order = np.random.default_rng(rng).permutation(frames)
-    folds = min(folds, len(frames))
-    parts = [np.isin(rows.frame, order[f::folds]) for f in range(folds)]
-    training = [Moments(rows, n_kinds, ~part) for part in parts]
-    held_out = [[_without_constants(rows, part & (rows.kind == k)) for k in range(n_kinds)] for part in parts]
+class Folds:
+    """Frames in FOLDS parts, each predicted from all others; constants are left out of the comparison."""
 
-    def loss(parameters):
-        scale, noise = unpack(parameters)
-        squares = np.zeros(n_kinds)
-        for kinds, moments in zip(held_out, training, strict=True):
+    def __init__(self, rows, n_kinds, rng):
+        order = np.random.default_rng(rng).permutation(np.unique(rows.frame))
+        parts = [np.isin(rows.frame, order[f::FOLDS]) for f in range(min(FOLDS, len(order)))]
+        self._training = [Moments(rows, n_kinds, ~part) for part in parts]
+        self._held_out = [[_without_constants(rows, part & (rows.kind == k)) for k in range(n_kinds)] for part in parts]
+        self._n_kinds = n_kinds
+
+    def errors(self, scale, noise, variances=False):
+        """Squared errors of the frames left out, and on request their posterior variances: lists by kind of label."""
+        squares, expected = ([[] for _ in range(self._n_kinds)] for _ in range(2))
+        for kinds, moments in zip(self._held_out, self._training, strict=True):
             normal, right = moments.system(scale, noise)
-            cholesky = scipy.linalg.cho_factor(normal, check_finite=False)
-            weights = scale * scipy.linalg.cho_solve(cholesky, right, check_finite=False)
-            squares += [np.sum((matrix @ weights - targets) ** 2) for matrix, targets in kinds]
-        return float(np.log(squares[present] + 1e-300).sum()) + TIE * np.sum(parameters**2)
+            cholesky = scipy.linalg.cholesky(normal, lower=True, check_finite=False)
+            weights = scale * scipy.linalg.cho_solve((cholesky, True), right, check_finite=False)
+            for k, (matrix, targets) in enumerate(kinds):
+                squares[k].append((matrix @ weights - targets) ** 2)
+                if variances and len(targets):
+                    half = scipy.linalg.solve_triangular(cholesky, (matrix * scale).T, lower=True, check_finite=False)
+                    expected[k].append(np.sum(half**2, axis=0))
+        return [np.concatenate(s) for s in squares], [np.concatenate(v) if v else np.zeros(0) for v in expected]
 
-    return loss
+
+def calibrated_noise(rows, amplitudes, noise, n_kinds, rng=None):
+    """Standard deviation of labels about the model, by kind, that makes predictions of frames left out honest.
+
+    With e the error of a label left out and v its posterior variance, s solves mean of e^2 / (v + s^2) = 1; it is 0
+    where the posterior alone is wide enough. Like the rows it is in units of the labels' standard deviations, and 1
+    where there is nothing to calibrate on.
+    """
+    out = np.array(noise, dtype=float)
+    if len(np.unique(rows.frame)) < 2 * FOLDS:
+        return out
+    scale = rows.column_scale(amplitudes)[rows.group >= 0]
+    for k, (square, variance) in enumerate(zip(*Folds(rows, n_kinds, rng).errors(scale, noise, True), strict=True)):
+        if not len(square):
+            continue
+
+        def excess(s, square=square, variance=variance):
+            return np.mean(square / (variance + s**2 + 1e-300)) - 1.0
+
+        top = np.sqrt(square.mean())
+        out[k] = brentq(excess, 0.0, top, xtol=1e-6 * top) if excess(0.0) > 0 else 0.0
+    return out
