@@ -9,7 +9,6 @@ from vesin import NeighborList as VesinList
 
 from ase_spinml.errors import InputError
 
-
 COINCIDENT = 0.01
 """Atoms closer than this, in Angstrom, are taken for a mistake."""
 

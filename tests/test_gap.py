@@ -739,7 +739,7 @@ def test_evaluate_counts_errors_over_what_is_labelled(pair_model):
     ("parameters", "message"),
     [
         ({"descriptor": "SOSO"}, r"SpinGAP needs a SOSO descriptor, got str"),
-        ({"n_sparse": 0}, r"n_sparse must be >= 1, got 0"),
+        ({"n_sparse": 0}, r"n_sparse must be an integer >= 1, got 0"),
         ({"sigma_energy": 0.0}, r"sigma_energy must be a positive number, got 0\.0"),
         ({"sigma_forces": np.nan}, r"sigma_forces must be a positive number, got nan"),
         ({"selection": "random"}, r"selection must be 'fps' or 'cur', got 'random'"),

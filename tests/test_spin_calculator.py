@@ -401,3 +401,8 @@ def test_a_single_atom_far_from_everything(model):
     atom.calc = SpinCalculator(model)
     assert atom.get_forces().tolist() == [[0, 0, 0]]
     assert atom.calc.get_property("exchange_fields", atom).tolist() == [[0, 0, 0]]
+
+
+def test_unknown_devices_are_refused(model):
+    with pytest.raises(InputError, match=r"device must be one that torch knows, 'cpu' or 'cuda', got 'banana'"):
+        SpinCalculator(model, device="banana")

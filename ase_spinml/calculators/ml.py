@@ -51,7 +51,10 @@ class SpinCalculator(Calculator):
         self.model = model_or_path if isinstance(model_or_path, Model) else load_model(model_or_path)
         if not hasattr(self.model, "descriptor_"):
             raise InputError("the model is not fitted: call fit(frames) before making a calculator of it")
-        self.device = torch.device("cpu" if device is None else device)
+        try:
+            self.device = torch.device("cpu" if device is None else device)
+        except RuntimeError as error:
+            raise InputError(f"device must be one that torch knows, 'cpu' or 'cuda', got {device!r}") from error
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device {device!r} was asked for, but torch finds no CUDA device: use device='cpu'")
         if uncertainty:

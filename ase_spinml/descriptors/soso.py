@@ -1,5 +1,8 @@
 """SOSO, the smooth overlap of spin orientations: descriptor of spin-decorated atomic environments."""
 
+import math
+import numbers
+
 import numpy as np
 import torch
 from ase import Atoms
@@ -104,7 +107,7 @@ class SOSO(TransformerMixin, BaseEstimator):
             if not isinstance(value, (int, np.integer)) or value < least:
                 raise InputError(f"{name} must be an integer >= {least}, got {value!r}")
         for name in ("cutoff", "width"):
-            if not getattr(self, name) > 0:
+            if not isinstance(getattr(self, name), numbers.Real) or not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be a positive length in Angstrom, got {getattr(self, name)!r}")
         unknown = sorted(set(self.magnetic or ()) - set(self.species))
         if unknown:

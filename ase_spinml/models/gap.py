@@ -108,8 +108,8 @@ class SpinGAP(Model):
     def _check(self):
         if not isinstance(self.descriptor, SOSO):
             raise InputError(f"SpinGAP needs a SOSO descriptor, got {type(self.descriptor).__name__}")
-        if not self.n_sparse >= 1:
-            raise InputError(f"n_sparse must be >= 1, got {self.n_sparse!r}")
+        if not isinstance(self.n_sparse, (int, np.integer)) or self.n_sparse < 1:
+            raise InputError(f"n_sparse must be an integer >= 1, got {self.n_sparse!r}")
         for name, value in self.sigmas.items():
             if not (np.isfinite(value) and value > 0):
                 raise InputError(f"{name} must be a positive number, got {value!r}")

@@ -110,6 +110,6 @@ def make_kernel(kind, zeta, length):
         if not length > 0:
             raise InputError(f"length_scale of the rbf kernel must be positive, got {length!r}")
         return RadialBasis(float(length))
-    if isinstance(zeta, bool) or zeta != int(zeta) or zeta < 1:
+    if isinstance(zeta, bool) or zeta not in range(1, 100):
         raise InputError(f"zeta must be an integer >= 1, got {zeta!r}")
     return Linear() if zeta == 1 else Polynomial(int(zeta))
