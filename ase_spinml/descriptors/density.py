@@ -25,7 +25,7 @@ class Lattice:
     vector, unit : (n * K, 3); distance : (n * K,)
     h, dh : (n, K, Z * n_max)
         Radial functions and derivatives, zero but for the neighbour's species.
-    y : (n, K, 1, (l_max + 1)^2); dy : (n * K, 3, (l_max + 1)^2)
+    y : (n, K, (l_max + 1)^2); dy : (n * K, 3, (l_max + 1)^2)
         Spherical harmonics of the direction and their derivatives with the vector.
     """
 
@@ -44,7 +44,7 @@ class Lattice:
         self.unit = self.vector / self.distance.unsqueeze(1)
         h, dh = density.radial(self.distance)
         y, self.dy = density.harmonics.compute_with_gradients(self.vector)
-        self.y = y.view(n, k, 1, -1)
+        self.y = y.view(n, k, -1)
         self.h, self.dh = h.view(n, k, -1), dh.view(n, k, -1)
         if density.n_species > 1:
             kinds = torch.nn.functional.one_hot(structure.species.index_select(0, self.j), density.n_species)
@@ -104,8 +104,8 @@ class Expansion:
         self.lattice = density.lattice(structure, atoms)
         n, k, rows = self.lattice.h.shape
         self._spin_functions(n, k)
-        self.basis = (self.u.unsqueeze(3) * self.lattice.y).view(n, k, -1)
-        self.coefficients = torch.bmm(self.lattice.h.transpose(1, 2), self.basis).view(n, rows, density.n_spin, -1)
+        self.hu = (self.lattice.h.unsqueeze(3) * self.u.unsqueeze(2)).view(n, k, -1)
+        self.coefficients = torch.bmm(self.hu.transpose(1, 2), self.lattice.y).view(n, rows, density.n_spin, -1)
 
     def _spin_functions(self, n, k):
         """u_s(i, j) (n, K, S), and what their derivatives need."""
@@ -126,9 +126,9 @@ class Expansion:
         """Add the derivatives of B energies with dE/dC = sensitivity (B, n, rows, S, (l_max + 1)^2)."""
         density, lattice, atoms = self.density, self.lattice, self.atoms
         batch, (n, k, rows) = len(sensitivity), lattice.h.shape
-        flat = sensitivity.reshape(batch, n, rows, -1)
-        w = (lattice.h @ flat).view(batch, n, k, density.n_spin, -1)
-        along = (w[..., 1:, :] @ lattice.y.transpose(2, 3)).squeeze(4)  # dE/du but for u_0 = 1
+        flat = sensitivity.reshape(batch, n, rows * density.n_spin, -1)
+        d_hu = (lattice.y @ flat.transpose(2, 3)).view(batch, n, k, rows, density.n_spin)
+        along = (lattice.h.unsqueeze(2) @ d_hu).squeeze(3)[..., 1:]  # dE/du but for u_0 = 1
         to_neighbour = density._smearing[1] * along[..., :3]
         if density.spin_l_max > 1:
             turn = (along[..., 3:] * self.slopes).sum(3, keepdim=True)
@@ -136,17 +136,10 @@ class Expansion:
             gradient.spins[:, atoms] += (turn * self.e_j).sum(2)
         add_rows(gradient.spins, lattice.j, to_neighbour.reshape(batch, n * k, 3))
         if gradient.lattice:
-            self._pull_lattice(flat, w, gradient)
-
-    def _pull_lattice(self, flat, w, gradient):
-        lattice, batch = self.lattice, len(flat)
-        n, k, _ = lattice.h.shape
-        radial = ((self.basis @ flat.transpose(2, 3)) * lattice.dh).sum(3).view(batch, n * k, 1)
-        dy = w[..., 0, :]
-        for s in range(1, self.density.n_spin):
-            dy = torch.addcmul(dy, w[..., s, :], self.u[..., s : s + 1])
-        dy = dy.reshape(batch, n * k, -1, 1)
-        g = torch.addcmul((lattice.dy @ dy).squeeze(3), radial, lattice.unit)
-        gradient.positions[:, self.atoms] -= g.view(batch, n, k, 3).sum(2)
-        add_rows(gradient.positions, lattice.j, g)
-        gradient.virial += g.transpose(1, 2) @ lattice.vector
+            radial = (d_hu @ self.u.unsqueeze(3)).squeeze(4)  # dE/dh
+            radial = (radial * lattice.dh).sum(3).view(batch, n * k, 1)
+            dy = (self.hu @ flat).view(batch, n * k, -1, 1)
+            g = torch.addcmul((lattice.dy @ dy).squeeze(3), radial, lattice.unit)
+            gradient.positions[:, atoms] -= g.view(batch, n, k, 3).sum(2)
+            add_rows(gradient.positions, lattice.j, g)
+            gradient.virial += g.transpose(1, 2) @ lattice.vector
