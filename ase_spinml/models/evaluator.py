@@ -30,6 +30,7 @@ class Evaluator:
         self._offsets = torch.as_tensor(model.offsets_, dtype=dtype, device=device)
         self._model = model
 
+    @torch.no_grad()
     def __call__(self, structure, lattice=True):
         """Atomic energies (N,) in eV, and the Gradient of their sum (without positions if not ``lattice``)."""
         energies = self._offsets.index_select(0, structure.species).clone()

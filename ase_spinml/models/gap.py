@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import atomic_numbers
 from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
 from skmatter.sample_selection import CUR, FPS
@@ -299,24 +300,26 @@ class SpinGAP(Model):
         """Raise InputError for elements without training data, and unless just the magnetic elements carry moments."""
         if not hasattr(self, "summary_"):
             raise InputError("the model is not fitted: call fit(frames) before asking it for anything")
-        symbols = np.array(atoms.get_chemical_symbols())
-        untrained = [z for z, count in self.summary_["n_atoms_by_species"].items() if count == 0 and z in symbols]
-        if untrained:
+        counts = self.summary_["n_atoms_by_species"]
+        known, magnetic = _numbers(counts), _numbers(self.descriptor_.magnetic_species())
+        untrained = np.isin(atoms.numbers, _numbers(z for z, count in counts.items() if count == 0))
+        if untrained.any():
+            symbol = atoms.symbols[int(np.argmax(untrained))]
             raise InputError(
-                f"no training frame contained {untrained[0]}, so the model knows nothing of it: add frames with "
-                f"{untrained[0]} and fit again"
+                f"no training frame contained {symbol}, so the model knows nothing of it: add frames with {symbol} and "
+                "fit again"
             )
-        expected, carries = np.isin(symbols, self.descriptor_.magnetic_species()), magnetic_mask(atoms)
+        expected, carries = np.isin(atoms.numbers, magnetic), magnetic_mask(atoms)
         if (expected & ~carries).any():
             k = int(np.argmax(expected & ~carries))
             raise InputError(
-                f"{symbols[k]} is magnetic in this model, but atom {k} has a zero moment: set its moment vector"
+                f"{atoms.symbols[k]} is magnetic in this model, but atom {k} has a zero moment: set its moment vector"
             )
-        extra = carries & ~expected & np.isin(symbols, self.descriptor_.species)
+        extra = carries & ~expected & np.isin(atoms.numbers, known)
         if self.descriptor.magnetic is None and extra.any():
             k = int(np.argmax(extra))
             raise InputError(
-                f"{symbols[k]} is not magnetic in this model, but atom {k} has a moment: set it to zero, "
+                f"{atoms.symbols[k]} is not magnetic in this model, but atom {k} has a moment: set it to zero, "
                 "or fit with frames where this element carries moments"
             )
 
@@ -471,6 +474,11 @@ class SpinGAP(Model):
         }
         model._evaluators = {}
         return model
+
+
+def _numbers(symbols):
+    """Atomic numbers of element symbols."""
+    return [atomic_numbers[symbol] for symbol in symbols]
 
 
 def _displaced(features, structures, block):
