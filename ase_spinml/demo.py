@@ -37,7 +37,7 @@ class Size:
     n_sparse: int = 300
     repeat: int = 3
     langevin_steps: int = 600
-    nve_steps: int = 800
+    nve_steps: int = 1600
     interval: int = 10
 
 
