@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from ase import units
 
 from ase_spinml.dynamics.llg import cross, midpoint_rotation, midpoint_step, unit
@@ -75,7 +76,6 @@ def test_a_small_step_is_gilberts_equation(rng):
 
 
 def test_torch_and_numpy_take_the_same_step(rng):
-    torch = pytest.importorskip("torch")
     spins, noise = random_spins(rng, 6), 0.01 * rng.normal(size=(6, 3))
     model = Exchange(6)
     torch_field = lambda e: torch.from_numpy(model.field(e.numpy()))  # noqa: E731

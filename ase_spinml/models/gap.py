@@ -366,7 +366,7 @@ class SpinGAP(Model):
 
         They are those of a new label about the prediction: the posterior, and the noise that frames left out have shown
         (``noise_``, for energies in proportion to the number of atoms), so that errors divided by them have a standard
-        deviation near one. What the sparse points cannot express is added to the energy; for fields it is negligible.
+        deviation near one. What the sparse points cannot express is added to the energy; for fields it is left out.
         """
         self.check_frame(atoms)
         structure = self.descriptor_.structure(atoms)
