@@ -18,6 +18,10 @@ _HOME = {
     "Heisenberg": "calculators.analytic",
     "Zeeman": "calculators.analytic",
     "NonMagnetic": "calculators.analytic",
+    "Anisotropy": "calculators.anisotropy",
+    "ac_field": "calculators.driving",
+    "rotating_field": "calculators.driving",
+    "pulsed_field": "calculators.driving",
     "SpinDynamics": "dynamics.md",
     "SpinLatticeDynamics": "dynamics.md",
 }

@@ -9,36 +9,12 @@ volume) is the symmetric part of the strain derivative at fixed moments.
 
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from ase_spinml.calculators.shells import Bonds
+from ase_spinml.calculators.term import Drive, DrivenTerm, SpinTerm
 from ase_spinml.errors import InputError
-from ase_spinml.moments import get_moments, magnetic_mask, transverse, unit_rows
+from ase_spinml.moments import magnetic_mask, transverse, unit_rows
 from ase_spinml.units import MU_B
-
-
-class SpinTerm(BaseCalculator):
-    """One energy term; a subclass gives ``terms(atoms, moments)``.
-
-    That method returns energies per atom (N,) in eV, fields (N, 3) in eV/mu_B, forces (N, 3) in eV/Angstrom and the
-    virial dE/d(strain) (3, 3) in eV; ``moved`` is False when only moments have changed since the last call.
-    """
-
-    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "exchange_fields"]
-
-    def calculate(self, atoms, properties, system_changes):
-        moments = get_moments(atoms)
-        energies, fields, forces, virial = self.terms(atoms, moments)
-        energy = float(energies.sum())
-        self.results = {
-            "energy": energy,
-            "free_energy": energy,
-            "energies": energies,
-            "forces": forces,
-            "exchange_fields": fields,
-        }
-        if atoms.cell.rank == 3:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(virial / atoms.get_volume())
 
 
 class Heisenberg(SpinTerm):
@@ -174,13 +150,14 @@ def dmi_term(spins, bonds, constants, vectors):
     return 0.5 * _dot(spins, gradient), gradient, bonds.at_j @ pull - bonds.at_i @ pull, -pull.T @ vectors
 
 
-class Zeeman(SpinTerm):
+class Zeeman(DrivenTerm):
     """Moments in a uniform field, E = -sum_i m_i.B, lowest along the field; exchange_fields is the full field mu_B B.
 
     Parameters
     ----------
-    field_T : array_like, shape (3,)
-        B in tesla.
+    field_T : array_like, shape (3,), or callable
+        B in tesla: constant, or a function of the time (ASE time units) such as those of
+        :mod:`ase_spinml.calculators.driving`, taken at the attribute ``time``.
 
     Raises
     ------
@@ -189,10 +166,13 @@ class Zeeman(SpinTerm):
     """
 
     def __init__(self, field_T):
-        super().__init__()
-        self.field = np.array(field_T, dtype=float)
-        if self.field.shape != (3,) or not np.isfinite(self.field).all():
-            raise InputError(f"Expected field_T to be three finite numbers in tesla, got {self.field.tolist()}.")
+        self._drive = Drive("field_T", field_T, (3,), "tesla")
+        super().__init__(self._drive)
+
+    @property
+    def field(self):
+        """B at the present time, (3,), in tesla."""
+        return self._drive(self.time)
 
     def terms(self, atoms, moments):
         fields = np.where(moments.any(axis=1)[:, None], MU_B * self.field, 0.0)
