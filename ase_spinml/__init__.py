@@ -24,6 +24,8 @@ _HOME = {
     "pulsed_field": "calculators.driving",
     "SpinDynamics": "dynamics.md",
     "SpinLatticeDynamics": "dynamics.md",
+    "suggest_timestep": "dynamics.timestep",
+    "read_trajectory": "dynamics.trajectory",
 }
 
 __all__ = sorted(_HOME)

@@ -12,6 +12,8 @@ from ase.io import read
 
 from ase_spinml.calculators.analytic import Heisenberg, NonMagnetic, Zeeman
 from ase_spinml.dynamics.md import SpinDynamics, SpinLatticeDynamics
+from ase_spinml.dynamics.temperature import spin_temperature
+from ase_spinml.dynamics.trajectory import read_trajectory
 from ase_spinml.errors import InputError
 from ase_spinml.moments import cone, get_moments, get_spins, random_directions, set_moments
 from ase_spinml.units import GYROMAGNETIC_RATIO
@@ -311,11 +313,16 @@ def test_trajectory_and_log(tmp_path):
     assert np.array_equal(frames[-1].get_momenta(), atoms.get_momenta())
     assert frames[-1].get_potential_energy() == atoms.get_potential_energy()
     header, *lines = (tmp_path / "fe.log").read_text().splitlines()
-    assert header.split() == ["Time[ps]", "Etot[eV]", "Epot[eV]", "Ekin[eV]", "T[K]", "|M|/N[muB]", "evals/step"]
+    names = ["Time[ps]", "Etot[eV]", "Epot[eV]", "Ekin[eV]", "T[K]", "Tspin[K]", "|M|/N[muB]", "Econs[eV]", "evals/step"]
+    assert header.split() == names
     assert len(lines) == 3
-    last = [float(word) for word in lines[-1].split()]
-    assert last[5] == pytest.approx(np.linalg.norm(get_moments(atoms).mean(axis=0)), abs=1e-4)
-    assert 2 <= last[6] <= 12
+    last = dict(zip(names, map(float, lines[-1].split()), strict=True))
+    assert last["|M|/N[muB]"] == pytest.approx(np.linalg.norm(get_moments(atoms).mean(axis=0)), abs=1e-4)
+    assert last["Tspin[K]"] == pytest.approx(spin_temperature(atoms, 10), abs=0.1)
+    assert last["Econs[eV]"] == last["Etot[eV]"] == pytest.approx(atoms.get_total_energy(), abs=1e-6)
+    assert 2 <= last["evals/step"] <= 12
+    fields = atoms.calc.get_property("exchange_fields", atoms)
+    assert np.allclose(read_trajectory(tmp_path / "fe.traj")[-1].arrays["exchange_fields"], fields, rtol=0, atol=1e-12)
     assert dyn.todict()["md-type"] == "SpinLatticeDynamics"
 
 

@@ -62,6 +62,12 @@ class SpinCalculator(Calculator):
         self._neighbors = NeighborList(self.model.descriptor_.cutoff, SKIN)
         self._structure = None
 
+    def reset(self):
+        """Forget results, neighbours and tensors of earlier frames."""
+        super().reset()
+        self._neighbors = NeighborList(self.model.descriptor_.cutoff, SKIN)
+        self._structure = None
+
     @property
     def lattice_fitted(self):
         """Whether the model has learned forces from displaced frames."""

@@ -47,6 +47,26 @@ def unit(vectors):
     return vectors / array_namespace(vectors).sqrt(_dot(vectors, vectors))[:, None]
 
 
+def rate(spins, field, damping=0.0, gyromagnetic_ratio=GYROMAGNETIC_RATIO):
+    """de/dt (N, 3), in 1/(ASE time), of the equation at the top of this module; arguments as in its table."""
+    precession = cross(spins, field)
+    scale = gyromagnetic_ratio / (1.0 + damping**2)
+    return -scale * precession - abs(scale) * damping * cross(spins, precession)
+
+
+def gilbert_from_landau_lifshitz(damping, gyromagnetic_ratio=GYROMAGNETIC_RATIO):
+    """Gilbert's alpha and gamma that move spins as Landau and Lifshitz's equation does with the given ones.
+
+    Landau and Lifshitz's form de/dt = -g e x H - |g| a e x (e x H) is Gilbert's with alpha = a and
+    gamma = g (1 + a^2); the precession of the one is slowed down by damping, that of the other is not.
+
+    Returns
+    -------
+    damping, gyromagnetic_ratio : float, float
+    """
+    return damping, gyromagnetic_ratio * (1.0 + damping**2)
+
+
 def midpoint_rotation(spins, turn, damping=0.0):
     """Solve e' - e = -n x (w + alpha n x w) with n = (e + e')/|e + e'| for a given w, in closed form.
 
@@ -121,8 +141,8 @@ def midpoint_step(
 
     Returns
     -------
-    (N, 3)
-        Unit rows e'.
+    turned, field : (N, 3), (N, 3)
+        Unit rows e'; the transverse field H, without noise, at n (eV/mu_B).
 
     Raises
     ------
@@ -153,8 +173,9 @@ def midpoint_step(
             rate = max(residual / previous, LARGEST_GAIN)
         model.learn(middle, field)
         if residual * min(rate, 1.0) <= tolerance:
-            memory.store(middle, transverse(field, middle))
-            return unit(_follow(model, rotate, middle, 0.02 * tolerance)[1])
+            field = transverse(field, middle)
+            memory.store(middle, field)
+            return unit(_follow(model, rotate, middle, 0.02 * tolerance)[1]), field
     raise InputError(
         f"Expected the midpoint step to converge to {tolerance:g}, got a residual of {residual:.1e} after "
         f"{MAX_EVALUATIONS} field evaluations: use a smaller timestep."

@@ -1,54 +1,64 @@
 """Spin and coupled spin-lattice dynamics as ASE MolecularDynamics classes, for any calculator with exchange_fields.
 
-The state is that of the Atoms: positions, momenta and the moments in ``arrays["initial_magmoms"]``. Moment lengths
-are kept; zero moments stay zero. Spins have no kinetic energy: ``atoms.get_total_energy()`` is the conserved
-quantity."""
+The state is that of the Atoms: positions, momenta and the moments in ``arrays["initial_magmoms"]``. Zero moments stay
+zero. Spins have no kinetic energy: ``atoms.get_total_energy()`` is conserved without baths and driving, and
+``get_conserved_energy()`` with them."""
 
 import numpy as np
-from ase.md.md import MolecularDynamics
 
 from ase_spinml.dynamics.coupling import PairCouplings
-from ase_spinml.dynamics.llg import midpoint_step
-from ase_spinml.dynamics.logger import SpinLogger
+from ase_spinml.dynamics.integrators import INTEGRATORS
+from ase_spinml.dynamics.llg import gilbert_from_landau_lifshitz
+from ase_spinml.dynamics.operation import OperatedDynamics
 from ase_spinml.dynamics.solver import MidpointMemory, transverse
-from ase_spinml.dynamics.thermostats import langevin_momenta, thermal_field
+from ase_spinml.dynamics.thermostats import bath_temperature, give, langevin_momenta, thermal_field
 from ase_spinml.errors import InputError
 from ase_spinml.moments import MOMENTS, get_moments, set_moments, unit_rows
+from ase_spinml.terms import forget, is_conservative, moment_lengths, potential_energy, set_time, terms_of
 from ase_spinml.units import GYROMAGNETIC_RATIO
 
 
-class SpinDynamics(MolecularDynamics):
+class SpinDynamics(OperatedDynamics):
     """Motion of the moments on a frozen lattice, dm/dt = -gamma m x H with Gilbert damping and a heat bath on request.
-
-    One step is one spherical midpoint step (:func:`ase_spinml.dynamics.llg.midpoint_step`), iterated to
-    ``tolerance``. Without damping it is time reversible and keeps the energy; without a temperature there is no
-    noise, and damping relaxes.
 
     Parameters
     ----------
     atoms : ase.Atoms
         With moment vectors (:func:`ase_spinml.set_moments`) and a calculator that gives ``exchange_fields``.
     timestep : float
-        In ASE time units.
-    temperature_K : float, optional
-        Temperature of the bath in K; needs damping.
+        In ASE time units; :func:`ase_spinml.suggest_timestep` finds one.
+    temperature_K : float or callable, optional
+        Temperature of the bath in K, or a function of the time (ASE units) that gives it; needs damping.
     damping : float
-        Gilbert's alpha.
+        Gilbert's alpha, or that of ``equation``.
     rng : seed or numpy.random.Generator
         Source of the noise.
-    trajectory, logfile, loginterval
-        As in ASE; the log adds the mean moment and the evaluations per step.
+    integrator : str
+        "midpoint" (spherical midpoint, iterated to ``tolerance``; time reversible, keeps the energy at zero damping;
+        as many evaluations as that takes, usually 5 to 10), or with two evaluations "sib" (semi-implicit), "depondt"
+        (rotation), "heun" (for checks): :mod:`ase_spinml.dynamics.integrators`. Their energy drifts at zero damping.
+    equation : str
+        "gilbert", or "landau-lifshitz" for damping and gyromagnetic ratio in the sense of that form
+        (:func:`ase_spinml.dynamics.llg.gilbert_from_landau_lifshitz`).
+    moment_lengths : str
+        "fixed", or "model": each length follows ``magmoms`` of the calculator, solved for together with the midpoint
+        spins; ``atoms`` then carry the lengths of mid-step.
+    frozen_moments : sequence of int or (N,) bool, optional
+        Moments that do not move.
     gyromagnetic_ratio : float
-        gamma in 1/(eV ASE time) per mu_B.
+        gamma in 1/(eV ASE time) per mu_B; 1.0 for lattice models with hbar = S = 1, -1.0 for the sense
+        dS/dt = +S x H. Damping and noise use its magnitude.
     tolerance : float
-        Bound on the residual of the implicit step, in radians.
-    **kwargs
-        Passed on to ASE's MolecularDynamics.
+        Bound on the residual of the midpoint step, in radians.
+    trajectory, logfile, loginterval, checkpoint, checkpoint_interval, restart, progress, **kwargs
+        :class:`ase_spinml.dynamics.operation.OperatedDynamics`, :class:`ase_spinml.dynamics.logger.SpinLogger`.
 
     Attributes
     ----------
     evaluations : int
         Evaluations of fields or forces asked for by the steps so far.
+    spin_heat, work : float
+        Energy in eV that the bath of the spins has given, and that time-dependent terms have added.
 
     Raises
     ------
@@ -65,9 +75,11 @@ class SpinDynamics(MolecularDynamics):
         temperature_K=None,
         damping=0.0,
         rng=None,
-        trajectory=None,
-        logfile=None,
-        loginterval=1,
+        *,
+        integrator="midpoint",
+        equation="gilbert",
+        moment_lengths="fixed",
+        frozen_moments=None,
         gyromagnetic_ratio=GYROMAGNETIC_RATIO,
         tolerance=1e-12,
         **kwargs,
@@ -75,87 +87,154 @@ class SpinDynamics(MolecularDynamics):
         _check_positive("timestep", timestep, "ASE time units")
         _check_positive("tolerance", tolerance, "radians")
         _check_not_negative("damping", damping)
+        _check_choice("integrator", integrator, INTEGRATORS)
+        _check_choice("equation", equation, ("gilbert", "landau-lifshitz"))
+        _check_choice("moment_lengths", moment_lengths, ("fixed", "model"))
         if not np.isfinite(gyromagnetic_ratio) or gyromagnetic_ratio == 0:
             raise InputError(f"Expected a finite gyromagnetic_ratio other than zero, got {gyromagnetic_ratio}.")
-        if temperature_K is not None:
-            _check_not_negative("temperature_K", temperature_K)
+        _check_temperature("temperature_K", temperature_K)
         _check_calculator(atoms, self._needs)
         self.temperature_K = temperature_K
-        self.damping = damping
-        self.gyromagnetic_ratio = gyromagnetic_ratio
+        self.damping, self.gyromagnetic_ratio = damping, gyromagnetic_ratio
+        if equation == "landau-lifshitz":
+            self.damping, self.gyromagnetic_ratio = gilbert_from_landau_lifshitz(damping, gyromagnetic_ratio)
+        self.integrator = integrator
         self.tolerance = tolerance
         self.rng = np.random.default_rng(rng)
         self.evaluations = 0
+        self.spin_heat = self.work = 0.0
+        self._follow_model = moment_lengths == "model"
+        self._frozen = _mask("frozen_moments", frozen_moments, len(atoms))
+        self.atoms = atoms
         self._adopt(get_moments(atoms))
+        if self._follow_model:
+            self._check_lengths()
         self._check_bath()
-        super().__init__(atoms, timestep, trajectory=trajectory, loginterval=loginterval, **kwargs)
-        if logfile:
-            self.attach(self.closelater(SpinLogger(self, atoms, logfile)), loginterval)
+        set_time(atoms, 0.0)
+        super().__init__(atoms, timestep, **kwargs)
 
     def todict(self):
         """Parameters of the run, as trajectories keep them."""
-        return super().todict() | {"temperature_K": self.temperature_K, "damping": self.damping}
+        return super().todict() | {
+            "temperature_K": None if callable(self.temperature_K) else self.temperature_K,
+            "damping": self.damping,
+            "integrator": self.integrator,
+        }
 
     def step(self):
         """Advance the moments by one time step."""
-        self._advance_spins()
+        middle = self.get_time() + 0.5 * self.dt
+        self.work += set_time(self.atoms, middle)
+        self._advance_spins(middle)
+        self.work += set_time(self.atoms, self.get_time() + self.dt)
+
+    def get_conserved_energy(self):
+        """Total energy less what baths and driving have given, in eV; nan if the calculator is not conservative.
+
+        Constant up to the error of the time step. The heat of the spins' bath is the work of the fields on the turn of
+        each step, -sum_i m_i H_i.(e'_i - e_i) with H at mid-step.
+        """
+        if not is_conservative(self.atoms.calc):
+            return float("nan")
+        return potential_energy(self.atoms) + self.atoms.get_kinetic_energy() - self.spin_heat - self.work
+
+    def state(self):
+        """What a checkpoint keeps beside the state of the atoms."""
+        names = ("evaluations", "spin_heat", "work")
+        return {name: getattr(self, name) for name in names} | {"bath": _bath_state(self.temperature_K)}
+
+    def set_state(self, state):
+        """Take up the state of a checkpoint."""
+        _set_bath_state(self.temperature_K, state["bath"])
+        for name in ("evaluations", "spin_heat", "work"):
+            setattr(self, name, state[name])
+        set_time(self.atoms, self.get_time())
+
+    def forget(self):
+        """Drop what was learned on the way, here and in the calculator; the run goes on as from a checkpoint."""
+        forget(self.atoms.calc)
+        self._adopt(get_moments(self.atoms))
 
     def _check_bath(self):
         if self.temperature_K is not None and not self.damping > 0:
             raise InputError("Expected damping > 0 with temperature_K, got none: no bath acts on the spins.")
 
+    def _check_lengths(self):
+        names = [name for term, _ in terms_of(self.atoms.calc) for name in term.implemented_properties]
+        if "magmoms" not in names:
+            raise InputError(
+                "Expected a calculator that gives magmoms with moment_lengths='model', got "
+                f"{type(self.atoms.calc).__name__} without: use SpinCalculator, or moment_lengths='fixed'."
+            )
+
     def _refresh_properties(self):
         """Nothing: a frozen lattice needs no forces (ASE asks for them after every step)."""
 
     def _adopt(self, moments):
-        """Take lengths and magnetic atoms from ``moments`` (N, 3), and forget what was learned with others."""
+        """Take lengths and moving moments from ``moments`` (N, 3), and forget what was learned with others."""
         self._lengths = np.linalg.norm(moments, axis=1)
-        self._magnetic = self._lengths > 0
-        if not self._magnetic.any():
+        self._moving = (self._lengths > 0) & ~self._frozen
+        if not (self._lengths > 0).any():
             raise InputError("Expected a moment above zero, got none: set them with set_moments(atoms, moments).")
+        if not self._moving.any():
+            raise InputError("Expected a moment that may move, got frozen_moments with all of them: leave some out.")
         self._memory = MidpointMemory()
-        self._couplings = PairCouplings(self._magnetic)
+        self._couplings = PairCouplings(self._moving)
 
-    def _advance_spins(self):
-        moments = get_moments(self.atoms)
+    def _advance_spins(self, time):
+        moments = self._moments = get_moments(self.atoms)
         if not np.allclose(np.linalg.norm(moments, axis=1), self._lengths, rtol=1e-9, atol=0.0):
             self._adopt(moments)
         try:
-            self._write(self._turned(unit_rows(moments[self._magnetic])))
+            spins = unit_rows(moments[self._moving])
+            turned, field = self._turned(spins, self._spin_temperature(time))
+            self._write(turned)
         except BaseException:  # an interrupt too must not leave moments of mid-step behind
             set_moments(self.atoms, moments)
+            self._lengths = np.linalg.norm(moments, axis=1)
             raise
+        if self.damping > 0:
+            heat = -float(np.sum(self._lengths[self._moving, None] * field * (turned - spins)))
+            self.spin_heat += heat
+            give(self._spin_bath(), heat)
 
-    def _turned(self, spins):
-        """Spins (n, 3) of the magnetic atoms one time step later."""
-        lengths = self._lengths[self._magnetic]
-        if self._couplings.due():
-            frames = self._memory.frames[::-4] or [(spins, transverse(self._field(spins), spins))]
-            self._memory.couple(self._couplings.fit(self.atoms, lengths, frames))
-        noise = None
-        if self.temperature_K is not None and self.damping > 0:
-            bath = (self.temperature_K, self.damping, self.dt, self.gyromagnetic_ratio, self.rng)
-            noise = thermal_field(lengths, *bath)
-        return midpoint_step(
-            spins,
-            self._field,
-            self.dt,
-            damping=self.damping,
-            noise=noise,
-            gyromagnetic_ratio=self.gyromagnetic_ratio,
-            memory=self._memory,
-            tolerance=self.tolerance,
-        )
+    def _turned(self, spins, temperature_K):
+        """Spins (n, 3) of the moving moments one time step later, and the fields (n, 3) that turned them."""
+        lengths = self._lengths[self._moving]
+        options = {"damping": self.damping, "gyromagnetic_ratio": self.gyromagnetic_ratio}
+        if temperature_K is not None and self.damping > 0:
+            options["noise"] = thermal_field(
+                lengths, temperature_K, self.damping, self.dt, self.gyromagnetic_ratio, self.rng
+            )
+        if self.integrator == "midpoint":
+            options |= {"memory": self._memory, "tolerance": self.tolerance}
+            if self._couplings.due():
+                frames = self._memory.frames[::-4] or [(spins, transverse(self._field(spins), spins))]
+                self._memory.couple(self._couplings.fit(self.atoms, lengths, frames))
+        return INTEGRATORS[self.integrator](spins, self._field, self.dt, **options)
+
+    def _spin_bath(self):
+        """The temperature of the spins' bath as the user gave it."""
+        return self.temperature_K
+
+    def _spin_temperature(self, time):
+        return bath_temperature(self._spin_bath(), time)
 
     def _field(self, spins):
-        """Fields (n, 3) of the magnetic atoms with their moments turned to ``spins``."""
+        """Fields (n, 3) of the moving moments turned to ``spins``."""
         self._write(spins)
         self.evaluations += 1
-        return self.atoms.calc.get_property("exchange_fields", self.atoms)[self._magnetic]
+        fields = self.atoms.calc.get_property("exchange_fields", self.atoms)[self._moving]
+        if self._follow_model:
+            lengths = moment_lengths(self.atoms)[self._moving]
+            if not (lengths > 0).all():
+                raise InputError("Expected magmoms above zero for all moments, got zero: use moment_lengths='fixed'.")
+            self._lengths[self._moving] = lengths
+        return fields
 
     def _write(self, spins):
-        moments = np.zeros((len(self.atoms), 3))
-        moments[self._magnetic] = self._lengths[self._magnetic, None] * spins
+        moments = self._moments.copy()
+        moments[self._moving] = self._lengths[self._moving, None] * spins
         self.atoms.arrays[MOMENTS] = moments
 
 
@@ -163,20 +242,27 @@ class SpinLatticeDynamics(SpinDynamics):
     """Coupled motion of atoms and moments.
 
     One step is the symmetric splitting B A O S A B: half a kick by the forces, half a drift, Langevin's friction and
-    noise on the momenta, a full midpoint step of the spins at the positions of mid-step, half a drift, half a kick.
-    It is second order and, without baths, time reversible and symplectic, so that the total energy oscillates but
-    does not drift. Forces are evaluated once per step, at its end; the spin step asks for ``exchange_fields`` only,
-    at fixed positions. ASE constraints hold for the positions and momenta.
+    noise on the momenta, a full step of the spins at the positions of mid-step, half a drift, half a kick. It is
+    second order and, without baths and with the midpoint integrator, time reversible and symplectic, so that the total
+    energy oscillates but does not drift. Forces are evaluated once per step, at its end; the spin step asks for
+    ``exchange_fields`` only, at fixed positions. ASE constraints hold for the positions and momenta.
 
     Parameters
     ----------
-    atoms, timestep, damping, rng, trajectory, logfile, loginterval, gyromagnetic_ratio, tolerance, **kwargs
+    atoms, timestep, damping, rng, **kwargs
         As in :class:`SpinDynamics`; the calculator also gives forces.
-    temperature_K : float, optional
+    temperature_K : float or callable, optional
         Temperature of both baths in K; needs friction, damping or both. Without it the run is NVE, unless friction or
         damping cool it.
     friction : float
         Langevin's friction on the momenta in 1/ASE time.
+    spin_temperature_K : float or callable, optional
+        Temperature of the spins' bath where it is another one.
+
+    Attributes
+    ----------
+    lattice_heat : float
+        Energy in eV that the bath of the lattice has given.
 
     Raises
     ------
@@ -188,9 +274,23 @@ class SpinLatticeDynamics(SpinDynamics):
 
     _needs = ("exchange_fields", "forces")
 
-    def __init__(self, atoms, timestep, temperature_K=None, friction=0.0, damping=0.0, rng=None, **kwargs):
+    def __init__(
+        self,
+        atoms,
+        timestep,
+        temperature_K=None,
+        friction=0.0,
+        damping=0.0,
+        rng=None,
+        *,
+        spin_temperature_K=None,
+        **kwargs,
+    ):
         _check_not_negative("friction", friction)
+        _check_temperature("spin_temperature_K", spin_temperature_K)
         self.friction = friction
+        self.spin_temperature_K = spin_temperature_K
+        self.lattice_heat = 0.0
         super().__init__(atoms, timestep, temperature_K, damping, rng, **kwargs)
         _check_lattice(atoms)
 
@@ -200,16 +300,42 @@ class SpinLatticeDynamics(SpinDynamics):
 
     def step(self):
         """Advance positions, momenta and moments by one time step."""
-        atoms = self.atoms
+        atoms, middle = self.atoms, self.get_time() + 0.5 * self.dt
         atoms.set_momenta(atoms.get_momenta() + 0.5 * self.dt * atoms.get_forces(md=True))
         self._drift()
-        if self.friction > 0:
-            bath = (self.temperature_K or 0.0, self.friction, self.dt, self.rng)
-            atoms.set_momenta(langevin_momenta(atoms.get_momenta(), atoms.get_masses(), *bath))
-        self._advance_spins()
+        self._exchange_heat(middle)
+        self.work += set_time(atoms, middle)
+        self._advance_spins(middle)
+        self.work += set_time(atoms, self.get_time() + self.dt)
         self._drift()
         self.evaluations += 1
         atoms.set_momenta(atoms.get_momenta() + 0.5 * self.dt * atoms.get_forces(md=True))
+
+    def get_conserved_energy(self):
+        """Total energy less what both baths and driving have given, in eV; nan if it is not conserved."""
+        return super().get_conserved_energy() - self.lattice_heat
+
+    def state(self):
+        """What a checkpoint keeps beside the state of the atoms."""
+        own = {"lattice_heat": self.lattice_heat, "own_spin_bath": _bath_state(self.spin_temperature_K)}
+        return super().state() | own
+
+    def set_state(self, state):
+        """Take up the state of a checkpoint."""
+        self.lattice_heat = state["lattice_heat"]
+        _set_bath_state(self.spin_temperature_K, state["own_spin_bath"])
+        super().set_state(state)
+
+    def _exchange_heat(self, time):
+        """Langevin's friction and noise over a full time step."""
+        if self.friction == 0:
+            return
+        atoms, before = self.atoms, self.atoms.get_kinetic_energy()
+        bath = (bath_temperature(self.temperature_K, time) or 0.0, self.friction, self.dt, self.rng)
+        atoms.set_momenta(langevin_momenta(atoms.get_momenta(), atoms.get_masses(), *bath))
+        heat = atoms.get_kinetic_energy() - before
+        self.lattice_heat += heat
+        give(self.temperature_K, heat)
 
     def _drift(self):
         """Half a time step at constant momenta, with RATTLE's correction where there are constraints."""
@@ -219,12 +345,43 @@ class SpinLatticeDynamics(SpinDynamics):
         if atoms.constraints:
             atoms.set_momenta((atoms.get_positions() - start) * masses / (0.5 * self.dt))
 
+    def _spin_bath(self):
+        return self.temperature_K if self.spin_temperature_K is None else self.spin_temperature_K
+
     def _check_bath(self):
+        if self.spin_temperature_K is not None and not self.damping > 0:
+            raise InputError("Expected damping > 0 with spin_temperature_K, got none: no bath acts on the spins.")
         if self.temperature_K is not None and not (self.damping > 0 or self.friction > 0):
             raise InputError("Expected friction > 0 or damping > 0 with temperature_K, got neither: no bath acts.")
 
     def _refresh_properties(self):
         self.atoms.get_forces()
+
+
+def _bath_state(bath):
+    return bath.state() if hasattr(bath, "state") else None
+
+
+def _set_bath_state(bath, state):
+    if state is not None:
+        bath.set_state(state)
+
+
+def _mask(name, chosen, n):
+    """(N,) bool from indices, a mask or None."""
+    mask = np.zeros(n, bool)
+    if chosen is None or len(chosen) == 0:
+        return mask
+    try:
+        mask[np.asarray(chosen)] = True
+    except IndexError:
+        raise InputError(f"Expected {name} as indices below {n} or {n} booleans, got {chosen}.") from None
+    return mask
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise InputError(f"Expected {name} to be one of {', '.join(choices)}, got {value!r}.")
 
 
 def _check_positive(name, value, unit):
@@ -235,6 +392,11 @@ def _check_positive(name, value, unit):
 def _check_not_negative(name, value):
     if not (np.isfinite(value) and value >= 0):
         raise InputError(f"Expected {name} >= 0, got {value}.")
+
+
+def _check_temperature(name, value):
+    if value is not None and not callable(value):
+        _check_not_negative(name, value)
 
 
 def _check_calculator(atoms, needs):
@@ -250,7 +412,7 @@ def _check_calculator(atoms, needs):
 
 def _check_lattice(atoms):
     """Refuse a calculator whose forces come from undisplaced frames alone."""
-    terms = atoms.calc.mixer.calcs if hasattr(atoms.calc, "mixer") else [atoms.calc]
+    terms = [term for term, _ in terms_of(atoms.calc)]
     fitted = [term for term in terms if getattr(term, "lattice_fitted", True)]
     if len(fitted) == len(terms):
         return

@@ -13,6 +13,8 @@ have the same temperature."""
 import numpy as np
 from ase import units
 
+from ase_spinml.errors import InputError
+
 
 def thermal_field(lengths, temperature_K, damping, timestep, gyromagnetic_ratio, rng):
     """Random field eta of one step, (N, 3) in eV/mu_B, of variance 2 alpha k_B T/(|gamma| m_i dt) in each component.
@@ -62,3 +64,28 @@ def langevin_momenta(momenta, masses, temperature_K, friction, timestep, rng):
     decay = np.exp(-friction * timestep)
     spread = np.sqrt((1.0 - decay**2) * units.kB * temperature_K * masses)
     return decay * momenta + spread[:, None] * rng.standard_normal(momenta.shape)
+
+
+def bath_temperature(bath, time):
+    """Temperature in K of a bath at a time (ASE units): a number, a function of the time, or None where there is none.
+
+    Raises
+    ------
+    InputError
+        The function gives something else than a number >= 0.
+    """
+    if not callable(bath):
+        return bath
+    temperature = float(bath(time))
+    if not (np.isfinite(temperature) and temperature >= 0):
+        raise InputError(
+            f"Expected a temperature >= 0 in K at every time, got {temperature} at {time / units.fs:g} fs: check the "
+            f"function of time given as temperature."
+        )
+    return temperature
+
+
+def give(bath, energy):
+    """Tell a bath that keeps account, one with a method ``give``, that it has given ``energy`` in eV."""
+    if hasattr(bath, "give"):
+        bath.give(energy)

@@ -1,0 +1,119 @@
+"""Explicit steps of the Landau-Lifshitz-Gilbert equation, two field evaluations each, and the table of all integrators.
+
+They share the arguments and results of :func:`ase_spinml.dynamics.llg.midpoint_step` and its table of symbols. All are
+of second order, keep the lengths, and converge to the Stratonovich solution with thermal noise. None keeps the energy
+at zero damping exactly: how fast it drifts is what tells them apart (docs, Dynamics).
+
+| name | evaluations | energy at zero damping |
+|---|---|---|
+| midpoint | until converged | bounded, no drift |
+| sib | 2 | slow drift, of third order in the time step |
+| depondt | 2 | slow drift, of third order in the time step |
+| heun | 2 | fast drift; for checks |
+"""
+
+from ase_spinml.dynamics.llg import array_namespace, cross, midpoint_step, rate, unit
+from ase_spinml.units import GYROMAGNETIC_RATIO
+
+
+def sib_step(spins, field_function, timestep, damping=0.0, noise=None, gyromagnetic_ratio=GYROMAGNETIC_RATIO):
+    """Semi-implicit step: implicit in the spin that turns, explicit in the field that turns it.
+
+    A predictor with the field at e, a corrector with the field at the unit mean of e and the prediction; both are
+    Cayley rotations, so every length is exact and stiffness of a moment in its own field does no harm.
+
+    Source: Mentink, Tretyakov, Fasolino, Katsnelson and Rasing, J. Phys.: Condens. Matter 22, 176001 (2010), method
+    SIB, with the field taken on the unit sphere.
+
+    Parameters and results as in :func:`depondt_step`.
+    """
+    args = (timestep, damping, noise, gyromagnetic_ratio)
+    predicted = cayley(spins, _turn(spins, field_function(spins), *args))
+    middle = unit(spins + predicted)
+    field = field_function(middle)
+    return unit(cayley(spins, _turn(middle, field, *args))), field
+
+
+def depondt_step(spins, field_function, timestep, damping=0.0, noise=None, gyromagnetic_ratio=GYROMAGNETIC_RATIO):
+    """Rotation about the field, predicted and corrected.
+
+    A predictor rotates every spin about its effective field at e, the corrector about the mean of the effective fields
+    at e and at the prediction. Precession in a constant field is exact.
+
+    Source: Depondt and Mertens, J. Phys.: Condens. Matter 21, 336005 (2009).
+
+    Parameters
+    ----------
+    spins : (N, 3)
+        Unit rows, NumPy or torch.
+    field_function : callable
+        Maps unit rows (N, 3) to fields H (N, 3) in eV/mu_B.
+    timestep : float
+        In ASE time units.
+    damping : float
+        Gilbert's alpha.
+    noise : (N, 3), optional
+        Thermal field of this step, added to H in both stages.
+    gyromagnetic_ratio : float
+        gamma in 1/(eV ASE time) per mu_B.
+
+    Returns
+    -------
+    turned, field : (N, 3), (N, 3)
+        Unit rows after the step; the field H, without noise, that acted over it (eV/mu_B).
+    """
+    args = (timestep, damping, noise, gyromagnetic_ratio)
+    first = field_function(spins)
+    turn = _turn(spins, first, *args)
+    predicted = rotation(spins, turn)
+    second = field_function(predicted)
+    turn = 0.5 * (turn + _turn(predicted, second, *args))
+    return unit(rotation(spins, turn)), 0.5 * (first + second)
+
+
+def heun_step(spins, field_function, timestep, damping=0.0, noise=None, gyromagnetic_ratio=GYROMAGNETIC_RATIO):
+    """Heun's step, projected back to unit length. Without damping its energy grows: for checks and comparisons.
+
+    Parameters and results as in :func:`depondt_step`.
+    """
+    total = _adder(noise)
+    first = field_function(spins)
+    slope = rate(spins, total(first), damping, gyromagnetic_ratio)
+    predicted = unit(spins + timestep * slope)
+    second = field_function(predicted)
+    slope = 0.5 * (slope + rate(predicted, total(second), damping, gyromagnetic_ratio))
+    return unit(spins + timestep * slope), 0.5 * (first + second)
+
+
+INTEGRATORS = {"midpoint": midpoint_step, "sib": sib_step, "depondt": depondt_step, "heun": heun_step}
+"""Step functions by the name that ``integrator=`` takes."""
+
+
+def cayley(spins, turn):
+    """Solve e' - e = w x (e + e')/2: rotation about w by 2 arctan(|w|/2). Rows (N, 3)."""
+    half = 0.5 * turn
+    first = cross(half, spins)
+    scale = 2.0 / (1.0 + array_namespace(spins).einsum("ia,ia->i", half, half))
+    return spins + scale[:, None] * (first + cross(half, first))
+
+
+def rotation(spins, turn):
+    """Rotate the rows of ``spins`` (N, 3) about the rows of ``turn`` (N, 3) by their length, in radians."""
+    xp = array_namespace(spins)
+    angle = xp.sqrt(xp.einsum("ia,ia->i", turn, turn))[:, None]
+    half = xp.sinc(angle / (2.0 * xp.pi))
+    first = cross(turn, spins)
+    return spins + xp.sinc(angle / xp.pi) * first + 0.5 * half**2 * cross(turn, first)
+
+
+def _turn(spins, field, timestep, damping, noise, gyromagnetic_ratio):
+    """w of de/dt = w x e for a step, in radians."""
+    field = _adder(noise)(field)
+    scale = gyromagnetic_ratio * timestep / (1.0 + damping**2)
+    if damping == 0.0:
+        return scale * field
+    return scale * field + abs(scale) * damping * cross(spins, field)
+
+
+def _adder(noise):
+    return (lambda field: field) if noise is None else (lambda field: field + noise)
