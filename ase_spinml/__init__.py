@@ -19,6 +19,7 @@ _HOME = {
     "Zeeman": "calculators.analytic",
     "NonMagnetic": "calculators.analytic",
     "Anisotropy": "calculators.anisotropy",
+    "DipoleDipole": "calculators.dipole",
     "ac_field": "calculators.driving",
     "rotating_field": "calculators.driving",
     "pulsed_field": "calculators.driving",
