@@ -157,11 +157,11 @@ class Selection:
         return magnetic & chosen
 
 
-def number(name, value, unit):
+def number(name, value, unit=None):
     """``value`` as a float; InputError if it is not one finite number. ``unit`` is for the message."""
     array = _numbers(value)
     if array is None or array.shape != () or not np.isfinite(array):
-        raise InputError(f"Expected {name} to be a finite number in {unit}, got {_shown(value)}.")
+        raise InputError(f"Expected {name} to be a finite number{f' in {unit}' if unit else ''}, got {_shown(value)}.")
     return float(array)
 
 
