@@ -12,7 +12,7 @@ at zero damping exactly: how fast it drifts is what tells them apart (docs, Dyna
 | heun | 2 | fast drift; for checks |
 """
 
-from ase_spinml.dynamics.llg import array_namespace, cross, midpoint_step, rate, unit
+from ase_spinml.dynamics.llg import array_namespace, cross, dot, midpoint_step, rate, unit
 from ase_spinml.units import GYROMAGNETIC_RATIO
 
 
@@ -67,7 +67,8 @@ def depondt_step(spins, field_function, timestep, damping=0.0, noise=None, gyrom
     turn = _turn(spins, first, *args)
     predicted = rotation(spins, turn)
     second = field_function(predicted)
-    turn = 0.5 * (turn + _turn(predicted, second, *args))
+    turn += _turn(predicted, second, *args)
+    turn *= 0.5
     return unit(rotation(spins, turn)), 0.5 * (first + second)
 
 
@@ -85,6 +86,8 @@ def heun_step(spins, field_function, timestep, damping=0.0, noise=None, gyromagn
     return unit(spins + timestep * slope), 0.5 * (first + second)
 
 
+SMALLEST = 1e-30
+"""Added to squared angles: too small to count, also in single precision, and above zero."""
 INTEGRATORS = {"midpoint": midpoint_step, "sib": sib_step, "depondt": depondt_step, "heun": heun_step}
 """Step functions by the name that ``integrator=`` takes."""
 
@@ -92,27 +95,42 @@ INTEGRATORS = {"midpoint": midpoint_step, "sib": sib_step, "depondt": depondt_st
 def cayley(spins, turn):
     """Solve e' - e = w x (e + e')/2: rotation about w by 2 arctan(|w|/2). Rows (N, 3)."""
     half = 0.5 * turn
-    first = cross(half, spins)
-    scale = 2.0 / (1.0 + array_namespace(spins).einsum("ia,ia->i", half, half))
-    return spins + scale[:, None] * (first + cross(half, first))
+    square = dot(half, half)
+    scale = 2.0 / (1.0 + square)
+    along = dot(half, spins)
+    out = cross(half, spins)
+    half *= along[:, None]
+    out += half
+    out *= scale[:, None]
+    out += (1.0 - square * scale)[:, None] * spins
+    return out
 
 
 def rotation(spins, turn):
     """Rotate the rows of ``spins`` (N, 3) about the rows of ``turn`` (N, 3) by their length, in radians."""
     xp = array_namespace(spins)
-    angle = xp.sqrt(xp.einsum("ia,ia->i", turn, turn))[:, None]
-    half = xp.sinc(angle / (2.0 * xp.pi))
-    first = cross(turn, spins)
-    return spins + xp.sinc(angle / xp.pi) * first + 0.5 * half**2 * cross(turn, first)
+    square = dot(turn, turn)
+    half = 0.5 * xp.sqrt(square + SMALLEST)  # the quotient below is one where there is nothing to turn
+    quotient = 0.5 * xp.sin(half) / half
+    out = cross(turn, spins)
+    out *= (2.0 * quotient * xp.cos(half))[:, None]
+    quotient *= quotient
+    quotient *= 2.0
+    out += (1.0 - quotient * square)[:, None] * spins
+    out += (quotient * dot(turn, spins))[:, None] * turn
+    return out
 
 
 def _turn(spins, field, timestep, damping, noise, gyromagnetic_ratio):
     """w of de/dt = w x e for a step, in radians."""
     field = _adder(noise)(field)
     scale = gyromagnetic_ratio * timestep / (1.0 + damping**2)
-    if damping == 0.0:
-        return scale * field
-    return scale * field + abs(scale) * damping * cross(spins, field)
+    turn = scale * field
+    if damping != 0.0:
+        across = cross(spins, field)
+        across *= abs(scale) * damping
+        turn += across
+    return turn
 
 
 def _adder(noise):

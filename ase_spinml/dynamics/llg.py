@@ -37,14 +37,26 @@ LARGEST_GAIN = 0.05
 def cross(a, b):
     """Cross product of the rows of two (N, 3) arrays."""
     xp = array_namespace(a)
-    if xp.__name__ == "torch":
+    if xp.__name__ == "torch" and (a.is_cuda or a.requires_grad or b.requires_grad):
         return xp.linalg.cross(a, b)
-    return a[:, [1, 2, 0]] * b[:, [2, 0, 1]] - a[:, [2, 0, 1]] * b[:, [1, 2, 0]]
+    out = xp.empty_like(a)
+    multiply_subtract = _torch_component if xp.__name__ == "torch" else _numpy_component
+    for k, (p, q) in enumerate([(1, 2), (2, 0), (0, 1)]):
+        multiply_subtract(xp, a[:, p], b[:, q], a[:, q], b[:, p], out[:, k])
+    return out
+
+
+def dot(a, b):
+    """Scalar products (N,) of the rows of two (N, 3) arrays."""
+    xp = array_namespace(a)
+    if xp.__name__ == "torch":
+        return (a[:, 0] * b[:, 0]).addcmul(a[:, 1], b[:, 1]).addcmul(a[:, 2], b[:, 2])
+    return xp.einsum("ia,ia->i", a, b)
 
 
 def unit(vectors):
     """Rows of ``vectors`` (N, 3) divided by their length."""
-    return vectors / array_namespace(vectors).sqrt(_dot(vectors, vectors))[:, None]
+    return vectors / array_namespace(vectors).sqrt(dot(vectors, vectors))[:, None]
 
 
 def rate(spins, field, damping=0.0, gyromagnetic_ratio=GYROMAGNETIC_RATIO):
@@ -90,12 +102,18 @@ def midpoint_rotation(spins, turn, damping=0.0):
     xp = array_namespace(spins)
     half = 0.5 * turn
     start = spins + damping * half if damping else spins
-    along = _dot(half, start)
-    excess = _dot(start, start) - _dot(half, half)
+    along = dot(half, start)
+    excess = dot(start, start) - dot(half, half)
     root = xp.sqrt(excess**2 + 4.0 * along**2)
-    c = xp.sqrt(xp.clip(0.5 * (excess + root), 1e-20, None))[:, None]
-    middle = unit(c**2 * start + c * cross(half, start) + along[:, None] * half)
-    return middle, 2.0 * _dot(spins, middle)[:, None] * middle - spins
+    square = xp.clip(0.5 * (excess + root), 1e-20, None)
+    middle = cross(half, start)
+    middle *= xp.sqrt(square)[:, None]
+    middle += square[:, None] * start
+    middle += along[:, None] * half
+    middle = unit(middle)
+    turned = (2.0 * dot(spins, middle))[:, None] * middle
+    turned -= spins
+    return middle, turned
 
 
 def midpoint_step(
@@ -192,5 +210,10 @@ def _follow(model, rotate, middle, accuracy):
     return middle, turned, used
 
 
-def _dot(a, b):
-    return array_namespace(a).einsum("ia,ia->i", a, b)
+def _torch_component(xp, a, b, c, d, out):
+    xp.mul(a, b, out=out).addcmul_(c, d, value=-1)
+
+
+def _numpy_component(xp, a, b, c, d, out):
+    xp.multiply(a, b, out=out)
+    out -= c * d
