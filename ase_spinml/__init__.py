@@ -30,6 +30,10 @@ _HOME = {
     "spin_current_field": "calculators.currents",
     "SpinDynamics": "dynamics.md",
     "SpinLatticeDynamics": "dynamics.md",
+    "ramp": "dynamics.schedules",
+    "LaserPulse": "dynamics.three_temperature",
+    "ThreeTemperatureModel": "dynamics.three_temperature",
+    "ElectronBath": "dynamics.electron_bath",
     "suggest_timestep": "dynamics.timestep",
     "read_trajectory": "dynamics.trajectory",
 }

@@ -5,7 +5,9 @@ zero. Spins have no kinetic energy: ``atoms.get_total_energy()`` is conserved wi
 ``get_conserved_energy()`` with them."""
 
 import numpy as np
+from ase import units
 
+from ase_spinml.dynamics.barostat import Barostat
 from ase_spinml.dynamics.coupling import PairCouplings
 from ase_spinml.dynamics.integrators import INTEGRATORS
 from ase_spinml.dynamics.llg import gilbert_from_landau_lifshitz
@@ -258,11 +260,21 @@ class SpinLatticeDynamics(SpinDynamics):
         Langevin's friction on the momenta in 1/ASE time.
     spin_temperature_K : float or callable, optional
         Temperature of the spins' bath where it is another one.
+    pressure : float, optional
+        In eV/Angstrom^3, ``units.GPa`` for instance: the cell and the positions are scaled, all directions alike, at
+        moments that stay (:mod:`ase_spinml.dynamics.barostat`). With ``temperature_K`` this samples the isobaric
+        ensemble, without it relaxes the volume. The calculator also gives stress.
+    compressibility : float
+        Estimate in Angstrom^3/eV, needed with a pressure; it sets how fast the volume follows, not where it goes.
+    pressure_relaxation_time : float
+        In ASE time units, 1 ps if not given.
+    pressure_interval : int
+        Time steps from one scaling to the next. Each costs one more evaluation of forces and one or two of stress.
 
     Attributes
     ----------
-    lattice_heat : float
-        Energy in eV that the bath of the lattice has given.
+    lattice_heat, barostat_heat : float
+        Energy in eV that the bath of the lattice, and the barostat beside -P dV, have given.
 
     Raises
     ------
@@ -284,15 +296,22 @@ class SpinLatticeDynamics(SpinDynamics):
         rng=None,
         *,
         spin_temperature_K=None,
+        pressure=None,
+        compressibility=None,
+        pressure_relaxation_time=1000 * units.fs,
+        pressure_interval=10,
         **kwargs,
     ):
         _check_not_negative("friction", friction)
         _check_temperature("spin_temperature_K", spin_temperature_K)
         self.friction = friction
         self.spin_temperature_K = spin_temperature_K
-        self.lattice_heat = 0.0
+        self.lattice_heat = self.barostat_heat = 0.0
         super().__init__(atoms, timestep, temperature_K, damping, rng, **kwargs)
         _check_lattice(atoms)
+        self._barostat = None
+        if pressure is not None:
+            self._barostat = Barostat(atoms, pressure, compressibility, pressure_relaxation_time, pressure_interval)
 
     def todict(self):
         """Parameters of the run, as trajectories keep them."""
@@ -310,19 +329,27 @@ class SpinLatticeDynamics(SpinDynamics):
         self._drift()
         self.evaluations += 1
         atoms.set_momenta(atoms.get_momenta() + 0.5 * self.dt * atoms.get_forces(md=True))
+        if self._barostat is not None and (self.nsteps + 1) % self._barostat.interval == 0:
+            bath = bath_temperature(self.temperature_K, self.get_time() + self.dt) or 0.0
+            self.barostat_heat += self._barostat.rescale(atoms, bath, self.dt, self.rng)
+            self.evaluations += 1
 
     def get_conserved_energy(self):
-        """Total energy less what both baths and driving have given, in eV; nan if it is not conserved."""
-        return super().get_conserved_energy() - self.lattice_heat
+        """Total energy less what both baths and driving have given, in eV; nan if it is not conserved.
+
+        With a pressure E + P V less that, and less the heat of the barostat, which is taken from the stress.
+        """
+        energy = super().get_conserved_energy() - self.lattice_heat - self.barostat_heat
+        return energy if self._barostat is None else energy + self._barostat.energy(self.atoms)
 
     def state(self):
         """What a checkpoint keeps beside the state of the atoms."""
-        own = {"lattice_heat": self.lattice_heat, "own_spin_bath": _bath_state(self.spin_temperature_K)}
-        return super().state() | own
+        heats = {"lattice_heat": self.lattice_heat, "barostat_heat": self.barostat_heat}
+        return super().state() | heats | {"own_spin_bath": _bath_state(self.spin_temperature_K)}
 
     def set_state(self, state):
         """Take up the state of a checkpoint."""
-        self.lattice_heat = state["lattice_heat"]
+        self.lattice_heat, self.barostat_heat = state["lattice_heat"], state["barostat_heat"]
         _set_bath_state(self.spin_temperature_K, state["own_spin_bath"])
         super().set_state(state)
 
