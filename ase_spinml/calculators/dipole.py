@@ -4,7 +4,7 @@ import numpy as np
 from ase import units
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from ase_spinml.calculators.ewald import DipoleSum
+from ase_spinml.calculators.ewald import MARGIN, DipoleSum
 from ase_spinml.calculators.term import SpinTerm
 from ase_spinml.errors import InputError
 from ase_spinml.moments import get_moments
@@ -141,7 +141,7 @@ def film_cell(positions, cell, pbc, accuracy):
     second = second - np.round(first @ second / (first @ first)) * first
     shortest = 2 * np.pi / area * min(np.linalg.norm(v) for v in (first, second, first + second, first - second))
     thickness = np.ptp(positions @ normal) if len(positions) else 0.0
-    return np.array([*plane, normal * (thickness - np.log(accuracy) / shortest)]), normal
+    return np.array([*plane, normal * (thickness + (MARGIN - np.log(accuracy)) / shortest)]), normal
 
 
 def _tensor(value):

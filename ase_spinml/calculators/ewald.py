@@ -23,6 +23,8 @@ from ase_spinml.neighbors import COINCIDENT, NeighborList
 
 MAX_OPEN = 3000
 """Most moments of an open system, whose pairs are all kept: 0.7 GB."""
+MARGIN = 4.0
+"""Logarithm of how much larger the sum of all that is left out is than its largest part."""
 STORED = 2**28
 """Bytes up to which the waves at all atoms are kept; beyond, they are found anew for every sum."""
 CHUNK = 2**25
@@ -55,7 +57,7 @@ class DipoleSum:
         if cell is None:
             self._i, self._j, self._vectors = open_pairs(positions)
         else:
-            width = np.sqrt(-np.log(accuracy))
+            width = np.sqrt(MARGIN - np.log(accuracy))
             self._volume = abs(np.linalg.det(cell))
             balanced = (21 * self._volume**2 / max(len(positions), 1)) ** (1 / 6)
             self._splitting = width / balanced if splitting is None else splitting

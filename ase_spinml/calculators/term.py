@@ -49,12 +49,14 @@ class DrivenTerm(SpinTerm):
     time : float
         Time at which the functions are taken, in ASE time units, zero at first. Setting another time drops the results
         kept from the last one; a term of constants keeps them.
+    varies : bool
+        Whether any parameter is a function of the time.
     """
 
     def __init__(self, *drives):
         super().__init__()
         self._time = 0.0
-        self._driven = any(drive.varies for drive in drives)
+        self.varies = any(drive.varies for drive in drives)
 
     @property
     def time(self):
@@ -65,7 +67,7 @@ class DrivenTerm(SpinTerm):
         time = float(time)
         if not np.isfinite(time):
             raise InputError(f"Expected a finite time in ASE time units, got {time}.")
-        if self._driven and time != self._time:
+        if self.varies and time != self._time:
             self.atoms, self.results = None, {}
         self._time = time
 
@@ -134,7 +136,7 @@ class Selection:
                 raise InputError(f"Expected species to be chemical symbols such as 'Fe', got {unknown}.")
             self._numbers = [atomic_numbers[symbol] for symbol in symbols]
         if indices is not None:
-            self._indices = np.asarray(indices)
+            self._indices = np.asarray(indices) if len(indices) else np.zeros(0, dtype=int)
             if self._indices.ndim != 1 or self._indices.dtype.kind not in "iu" or self._indices.min(initial=0) < 0:
                 raise InputError(
                     f"Expected indices to be a list of whole numbers from zero, got {self._indices.tolist()}."
