@@ -59,8 +59,8 @@ class DipoleSum:
         else:
             width = np.sqrt(MARGIN - np.log(accuracy))
             self._volume = abs(np.linalg.det(cell))
-            balanced = (21 * self._volume**2 / max(len(positions), 1)) ** (1 / 6)
-            self._splitting = width / balanced if splitting is None else splitting
+            balanced = (300 * max(len(positions), 1) / self._volume**2) ** (1 / 6)
+            self._splitting = balanced if splitting is None else splitting
             pairs = NeighborList(width / self._splitting)
             pairs.update(positions, cell, True)
             self._i, self._j, self._vectors = pairs.i, pairs.j, pairs.vectors(positions, cell)
