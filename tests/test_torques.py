@@ -174,7 +174,7 @@ def test_the_gradient_of_a_chain_and_of_a_film():
     film.pbc = (True, True, False)
     film.rattle(0.05, seed=1)  # buckled a little: still no gradient across it
     gradient.update(film.positions, film.cell.array, film.pbc)
-    assert not gradient.sees((0, 0, 1)) or np.abs(gradient(film.positions[:, 2:], (0, 0, 1))).max() < 0.1
+    assert np.abs(gradient(film.positions[:, 2:], (0, 0, 1))).max() < 0.1
 
 
 def test_zhang_li_field_gives_the_torques_of_gilberts_equation():

@@ -31,7 +31,7 @@ class SlonczewskiTorque(Torque):
     In Gilbert's equation that is de/dt = gamma mu_B [B_DL e x (p x e) - B_FL e x p]. B_DL > 0, the damping-like (or
     antidamping) part, turns a moment towards p; B_FL, the field-like part, makes it precess about p like a magnetic
     field B_FL p. A magnet with alpha in a field B along p switches when B_DL and alpha B have opposite signs and
-    \\|B_DL\\| > \\|alpha B\\|.
+    |B_DL| > |alpha B|.
 
     Parameters
     ----------
