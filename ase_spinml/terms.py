@@ -20,6 +20,11 @@ def is_conservative(calc):
     return all(getattr(term, "conservative", True) for term, _ in terms_of(calc))
 
 
+def exchange_fields(atoms):
+    """Fields (N, 3) in eV/mu_B, added up here: ASE's sum would ask every term for all properties it knows by now."""
+    return sum(weight * term.get_property("exchange_fields", atoms) for term, weight in terms_of(atoms.calc))
+
+
 def potential_energy(atoms):
     """Energy in eV, or nan where the calculator gives none (a model of torques alone)."""
     if "energy" not in atoms.calc.implemented_properties:
@@ -51,6 +56,14 @@ def set_time(atoms, time):
         work += weight * (term.get_property("energy", atoms) - before)
     _drop_sums(atoms.calc)
     return float(work)
+
+
+def set_clocks(calc, time):
+    """Set the clocks of all time-dependent terms, in ASE time units, and nothing else."""
+    for term, _ in terms_of(calc):
+        if hasattr(term, "time"):
+            term.time = time
+    _drop_sums(calc)
 
 
 def moment_lengths(atoms):

@@ -11,9 +11,10 @@ import numpy as np
 from ase.calculators.calculator import BaseCalculator
 
 from ase_spinml.calculators.shells import Bonds
+from ase_spinml.calculators.tensors import heisenberg_fields, moment_lengths, uniform_energy, uniform_fields
 from ase_spinml.calculators.term import Drive, DrivenTerm, SpinTerm
 from ase_spinml.errors import InputError
-from ase_spinml.moments import magnetic_mask, transverse, unit_rows
+from ase_spinml.moments import get_moments, magnetic_mask, transverse, unit_rows
 from ase_spinml.units import MU_B
 
 
@@ -65,14 +66,7 @@ class Heisenberg(SpinTerm):
 
     def terms(self, atoms, moments):
         magnetic = moments.any(axis=1)
-        if self._bonds is None or not self._bonds.fit(atoms, magnetic):
-            if self._reference is not None:
-                raise InputError(
-                    f"Expected a frame that fits the reference {self._reference.get_chemical_formula()} (same atoms, "
-                    f"magnetic sites and boundary conditions, similar cell and positions), got "
-                    f"{atoms.get_chemical_formula()} that does not: give it a Heisenberg with a reference of its own."
-                )
-            self._find_bonds(atoms, magnetic)
+        self._fit_bonds(atoms, magnetic)
         spins = unit_rows(moments)
         exchange, dmi, biquadratic = self._by_bond
         energies, gradient = exchange_term(spins, self._bonds, exchange)
@@ -85,6 +79,22 @@ class Heisenberg(SpinTerm):
             energies, gradient = energies + more[0], gradient + more[1]
         length = np.where(magnetic, np.linalg.norm(moments, axis=1), 1.0)
         return energies, -transverse(gradient, spins) / length[:, None], forces, virial
+
+    def torch_fields(self, atoms, device, dtype):
+        """Fields as a function of tensors, see :mod:`ase_spinml.calculators.tensors`."""
+        self._fit_bonds(atoms, magnetic_mask(atoms))
+        vectors = self._bonds.vectors(atoms)
+        return heisenberg_fields(self._bonds, self._by_bond, vectors, moment_lengths(atoms), device, dtype)
+
+    def _fit_bonds(self, atoms, magnetic):
+        if self._bonds is None or not self._bonds.fit(atoms, magnetic):
+            if self._reference is not None:
+                raise InputError(
+                    f"Expected a frame that fits the reference {self._reference.get_chemical_formula()} (same atoms, "
+                    f"magnetic sites and boundary conditions, similar cell and positions), got "
+                    f"{atoms.get_chemical_formula()} that does not: give it a Heisenberg with a reference of its own."
+                )
+            self._find_bonds(atoms, magnetic)
 
     def _find_bonds(self, atoms, magnetic):
         self._bonds = Bonds(atoms, magnetic, self._by_shell.shape[1], self._tolerance)
@@ -177,6 +187,14 @@ class Zeeman(DrivenTerm):
     def terms(self, atoms, moments):
         fields = np.where(moments.any(axis=1)[:, None], MU_B * self.field, 0.0)
         return -_dot(moments, fields), fields, np.zeros((len(atoms), 3)), np.zeros((3, 3))
+
+    def torch_fields(self, atoms, device, dtype):
+        """Fields as a function of tensors, see :mod:`ase_spinml.calculators.tensors`."""
+        return uniform_fields(lambda: MU_B * self.field, magnetic_mask(atoms), device, dtype)
+
+    def torch_energy(self, atoms, device, dtype):
+        """Energy as a function of tensors, see :mod:`ase_spinml.calculators.tensors`."""
+        return uniform_energy(lambda: MU_B * self.field, np.linalg.norm(get_moments(atoms), axis=1), device, dtype)
 
 
 class NonMagnetic(BaseCalculator):

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from ase_spinml.calculators.tensors import anisotropy_fields, moment_lengths
 from ase_spinml.calculators.term import Selection, SpinTerm, direction, number
 from ase_spinml.errors import InputError
-from ase_spinml.moments import transverse, unit_rows
+from ase_spinml.moments import get_moments, transverse, unit_rows
 
 
 class Anisotropy(SpinTerm):
@@ -61,6 +62,12 @@ class Anisotropy(SpinTerm):
         gradient = cubic_gradient @ self.axes + slope[:, None] * self.axis
         fields[chosen] = -transverse(gradient, spins) / np.linalg.norm(moments[chosen], axis=1)[:, None]
         return energies, fields, np.zeros((len(atoms), 3)), np.zeros((3, 3))
+
+    def torch_fields(self, atoms, device, dtype):
+        """Fields as a function of tensors, see :mod:`ase_spinml.calculators.tensors`."""
+        chosen, lengths = self._selection.mask(atoms, get_moments(atoms)), moment_lengths(atoms)
+        constants = (self.axis, self.uniaxial, self.quartic, self.axes, self.cubic)
+        return anisotropy_fields(chosen, *constants, lengths, device, dtype)
 
 
 def cubic_term(components, constant):

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from ase.calculators.calculator import Calculator, all_changes
 
+from ase_spinml.calculators.tensors import moment_lengths, transverse
 from ase_spinml.errors import InputError
 from ase_spinml.models.base import Model, load_model
 from ase_spinml.moments import get_moments
@@ -91,6 +92,26 @@ class SpinCalculator(Calculator):
             lengths = np.linalg.norm(get_moments(atoms), axis=1)
             results = evaluator.results(structure, lengths, lattice)
             self.results.update(self.model.add_baseline(atoms, results))
+
+    def torch_fields(self, atoms, device, dtype):
+        """Fields as a function of tensors, see :mod:`ase_spinml.calculators.tensors`; the model computes in float64."""
+        if self.model.baseline_name is not None:
+            raise InputError(
+                f"Expected a model without a baseline for spins on a device, got one on top of "
+                f"{self.model.baseline_name}: leave device out of the dynamics."
+            )
+        self.model.check_frame(atoms)
+        evaluator = self.model.evaluator(torch.device(device))
+        structure = self.model.descriptor_.structure(atoms, device=device)
+        seen = torch.as_tensor(self.model.descriptor_.spins(atoms).any(axis=1), device=device)[:, None]
+        scale = seen / torch.as_tensor(moment_lengths(atoms), device=device)[:, None]
+
+        def fields(spins):
+            spins = spins.double() * seen
+            _, gradient = evaluator(structure.with_spins(spins), lattice=False)
+            return (-scale * transverse(gradient.spins[0], spins)).to(dtype)
+
+        return fields
 
     def _current_structure(self, atoms):
         """Tensors of the atoms, made from the last ones as far as they still hold."""

@@ -21,7 +21,7 @@ Any consistent units do: only gamma H dt enters.
 
 import math
 
-from ase_spinml.dynamics.solver import LocalField, MidpointMemory, array_namespace, transverse
+from ase_spinml.dynamics.solver import MidpointMemory, array_namespace, transverse
 from ase_spinml.errors import InputError
 from ase_spinml.units import GYROMAGNETIC_RATIO
 
@@ -151,7 +151,7 @@ def midpoint_step(
         Thermal field of this step, added to H (:func:`ase_spinml.dynamics.thermostats.thermal_field`).
     gyromagnetic_ratio : float
         gamma in 1/(eV ASE time) per mu_B.
-    memory : MidpointMemory, optional
+    memory : MidpointMemory or PlainMemory, optional
         What earlier steps have taught; updated in place. Without it the step starts from scratch.
     tolerance : float
         Bound on the residual |e' - e - dt de/dt(n)| of every spin; that of the last iteration is estimated from its
@@ -175,7 +175,7 @@ def midpoint_step(
         total = field if noise is None else field + noise
         return midpoint_rotation(spins, scale / (1.0 + alpha**2) * total, alpha)
 
-    model = LocalField(memory, spins)
+    model = memory.local_field(spins)
     middle, residual, rate = spins, memory.expected_error, 1.0
     for evaluation in range(MAX_EVALUATIONS):
         middle, _, used = _follow(model, rotate, middle, max(INNER_ACCURACY * residual, 0.1 * tolerance))
@@ -205,7 +205,7 @@ def _follow(model, rotate, middle, accuracy):
     for _ in range(INNER_ITERATIONS):
         used, last = model(middle), middle
         middle, turned = rotate(used)
-        if float(abs(middle - last).max()) <= accuracy:
+        if not model.varies or float(abs(middle - last).max()) <= accuracy:
             break
     return middle, turned, used
 

@@ -16,7 +16,15 @@ from ase_spinml.dynamics.solver import MidpointMemory, transverse
 from ase_spinml.dynamics.thermostats import bath_temperature, give, langevin_momenta, thermal_field
 from ase_spinml.errors import InputError
 from ase_spinml.moments import MOMENTS, get_moments, set_moments, unit_rows
-from ase_spinml.terms import forget, is_conservative, moment_lengths, potential_energy, set_time, terms_of
+from ase_spinml.terms import (
+    exchange_fields,
+    forget,
+    is_conservative,
+    moment_lengths,
+    potential_energy,
+    set_time,
+    terms_of,
+)
 from ase_spinml.units import GYROMAGNETIC_RATIO
 
 
@@ -47,6 +55,10 @@ class SpinDynamics(OperatedDynamics):
         spins; ``atoms`` then carry the lengths of mid-step.
     frozen_moments : sequence of int or (N,) bool, optional
         Moments that do not move.
+    device, dtype : str, optional
+        Keep the spins on this device of torch, "cpu" or "cuda", as "float64" (default) or "float32". ``atoms`` are
+        brought up to date when an observer, a log line or a checkpoint is due and at the end of :meth:`run`; positions
+        and the calculator's constants are read when a run starts (:mod:`ase_spinml.dynamics.device`).
     gyromagnetic_ratio : float
         gamma in 1/(eV ASE time) per mu_B; 1.0 for lattice models with hbar = S = 1, -1.0 for the sense
         dS/dt = +S x H. Damping and noise use its magnitude.
@@ -84,6 +96,8 @@ class SpinDynamics(OperatedDynamics):
         frozen_moments=None,
         gyromagnetic_ratio=GYROMAGNETIC_RATIO,
         tolerance=1e-12,
+        device=None,
+        dtype=None,
         **kwargs,
     ):
         _check_positive("timestep", timestep, "ASE time units")
@@ -112,6 +126,8 @@ class SpinDynamics(OperatedDynamics):
         if self._follow_model:
             self._check_lengths()
         self._check_bath()
+        self._device = self._device_spins(device, dtype)
+        self._running = False
         set_time(atoms, 0.0)
         super().__init__(atoms, timestep, **kwargs)
 
@@ -126,9 +142,46 @@ class SpinDynamics(OperatedDynamics):
     def step(self):
         """Advance the moments by one time step."""
         middle = self.get_time() + 0.5 * self.dt
+        if self._device is not None:
+            self._device.step(self, self.get_time(), self._spin_temperature(middle), self._spin_bath())
+            return
         self.work += set_time(self.atoms, middle)
         self._advance_spins(middle)
         self.work += set_time(self.atoms, self.get_time() + self.dt)
+
+    def irun(self, steps=50):
+        """Run as a generator that yields after every step, with ``atoms`` up to date."""
+        if self._device is None:
+            yield from super().irun(steps)
+            return
+        self._load(rebuild=True)
+        for done in super().irun(steps):
+            if not self._running:
+                self._fetch()
+            yield done
+            if not self._running:
+                self._load()
+
+    def run(self, steps=50):
+        """Run ``steps`` time steps; returns True."""
+        if self._device is None:
+            return super().run(steps)
+        self._running = True
+        try:
+            return super().run(steps)
+        finally:
+            self._running = False
+            if self._device.loaded:
+                self._fetch()
+
+    def call_observers(self):
+        """Call the observers that are due, and write a checkpoint after them if one is due."""
+        due = self._device is not None and self._output_due()
+        if due:
+            self._fetch()
+        super().call_observers()
+        if due:
+            self._load()
 
     def get_conserved_energy(self):
         """Total energy less what baths and driving have given, in eV; nan if the calculator is not conservative.
@@ -143,19 +196,61 @@ class SpinDynamics(OperatedDynamics):
     def state(self):
         """What a checkpoint keeps beside the state of the atoms."""
         names = ("evaluations", "spin_heat", "work")
-        return {name: getattr(self, name) for name in names} | {"bath": _bath_state(self.temperature_K)}
+        device = None if self._device is None else self._device.state()
+        return {name: getattr(self, name) for name in names} | {
+            "bath": _bath_state(self.temperature_K),
+            "device": device,
+        }
 
     def set_state(self, state):
         """Take up the state of a checkpoint."""
         _set_bath_state(self.temperature_K, state["bath"])
         for name in ("evaluations", "spin_heat", "work"):
             setattr(self, name, state[name])
+        if self._device is not None:
+            self._device.set_state(state.get("device"))
         set_time(self.atoms, self.get_time())
 
     def forget(self):
         """Drop what was learned on the way, here and in the calculator; the run goes on as from a checkpoint."""
         forget(self.atoms.calc)
         self._adopt(get_moments(self.atoms))
+        if self._device is not None:
+            self._device.forget()
+
+    def _device_spins(self, device, dtype):
+        if device is None:
+            if dtype is not None:
+                raise InputError(f"Expected dtype together with device, got dtype={dtype!r} alone: add device='cpu'.")
+            return None
+        if "forces" in self._needs:
+            raise InputError("Expected a frozen lattice for spins on a device, got moving atoms: leave device out.")
+        if self._follow_model:
+            raise InputError("Expected moment_lengths='fixed' for spins on a device, got 'model': leave device out.")
+        from ase_spinml.dynamics.device import DeviceSpins
+
+        return DeviceSpins(device, dtype, self.rng)
+
+    def _load(self, rebuild=False):
+        """Take the moments of the atoms to the device, if they are not those that came from it."""
+        moments = get_moments(self.atoms)
+        if not np.allclose(np.linalg.norm(moments, axis=1), self._lengths, rtol=1e-9, atol=0.0):
+            self._adopt(moments)
+        self._device.load(self.atoms, moments, self._moving, rebuild)
+
+    def _fetch(self):
+        """Bring the moments of the atoms and the account of heat and work up to date."""
+        moments, heat, work = self._device.fetch()
+        self.atoms.arrays[MOMENTS] = moments
+        self.spin_heat += heat
+        self.work += work
+
+    def _output_due(self):
+        """Whether an observer or a checkpoint is due at this step; intervals as in ASE."""
+        intervals = [interval for _, interval, *_ in self.observers]
+        if self._checkpoint is not None:
+            intervals.append(self._checkpoint_interval)
+        return any(self.nsteps % n == 0 if n > 0 else self.nsteps == abs(n) for n in intervals)
 
     def _check_bath(self):
         if self.temperature_K is not None and not self.damping > 0:
@@ -226,7 +321,7 @@ class SpinDynamics(OperatedDynamics):
         """Fields (n, 3) of the moving moments turned to ``spins``."""
         self._write(spins)
         self.evaluations += 1
-        fields = self.atoms.calc.get_property("exchange_fields", self.atoms)[self._moving]
+        fields = exchange_fields(self.atoms)[self._moving]
         if self._follow_model:
             lengths = moment_lengths(self.atoms)[self._moving]
             if not (lengths > 0).all():

@@ -150,6 +150,10 @@ class MidpointMemory:
         """C = H - S(n), transverse, (N, 3) in eV/mu_B, of a field H (N, 3) at the spins n (N, 3)."""
         return transverse(field - self.coupling_field(spins), spins)
 
+    def local_field(self, spins):
+        """The field as the step knows it before its first evaluation, for spins (N, 3) at its start."""
+        return LocalField(self, spins)
+
     def store(self, spins, field):
         """Remember the converged midpoint spins and transverse fields (N, 3) of one step."""
         self.frames = [*self.frames, (spins, field)][-(ORDER + WINDOWS) :]
@@ -172,6 +176,46 @@ class MidpointMemory:
         return sum(float(c) * remainder for c, remainder in zip(coefficients, past, strict=False))
 
 
+class PlainMemory:
+    """Stands in for :class:`MidpointMemory` where fields are cheap: the next one is extrapolated from the last three.
+
+    Nothing is fitted, so nothing has to be read from a device.
+    """
+
+    COEFFICIENTS = ((0.0,), (1.0,), (2.0, -1.0), (3.0, -3.0, 1.0))
+
+    def __init__(self):
+        self.expected_error = 1e-3
+        self._past = []
+
+    def local_field(self, spins):
+        """The field as the step knows it before its first evaluation, for spins (N, 3) at its start."""
+        past = self._past or [spins]
+        coefficients = self.COEFFICIENTS[len(self._past)]
+        return ConstantField(sum(c * field for c, field in zip(coefficients, past, strict=True)))
+
+    def store(self, spins, field):
+        """Remember the converged fields (N, 3) of one step."""
+        self._past = [field, *self._past][:3]
+
+
+class ConstantField:
+    """A field (N, 3) in eV/mu_B that is taken to be the same at all spins, until the next evaluation."""
+
+    varies = False
+
+    def __init__(self, field):
+        self._field = field
+
+    def __call__(self, spins):
+        """The last field."""
+        return self._field
+
+    def learn(self, spins, field):
+        """Take in an evaluation."""
+        self._field = field
+
+
 class LocalField:
     """The field as a function of the spins, S(n) + C(n), with C linear about the last evaluation.
 
@@ -182,6 +226,8 @@ class LocalField:
     spins : (N, 3)
         Unit rows at the start of the step.
     """
+
+    varies = True
 
     def __init__(self, memory, spins):
         self._memory = memory

@@ -34,8 +34,16 @@ def thermal_field(lengths, temperature_K, damping, timestep, gyromagnetic_ratio,
     rng : numpy.random.Generator
         Drawn from once, for N x 3 normal numbers.
     """
-    variance = 2.0 * damping * units.kB * temperature_K / (abs(gyromagnetic_ratio) * lengths * timestep)
-    return np.sqrt(variance)[:, None] * rng.standard_normal((len(lengths), 3))
+    amplitude = thermal_amplitude(temperature_K, damping, timestep, gyromagnetic_ratio)
+    return (amplitude / np.sqrt(lengths))[:, None] * rng.standard_normal((len(lengths), 3))
+
+
+def thermal_amplitude(temperature_K, damping, timestep, gyromagnetic_ratio):
+    """Standard deviation of each component of the thermal field of a moment of 1 mu_B, in eV/mu_B.
+
+    Arguments as in :func:`thermal_field`.
+    """
+    return np.sqrt(2.0 * damping * units.kB * temperature_K / (abs(gyromagnetic_ratio) * timestep))
 
 
 def langevin_momenta(momenta, masses, temperature_K, friction, timestep, rng):
