@@ -72,12 +72,15 @@ class SpinLogger(IOContext):
         self._file.write(" ".join(line) + "\n")
         self._file.flush()
 
-    def size(self):
-        """Bytes in the log, or None where it is no file of its own."""
-        try:
-            return self._file.tell() if self._file.seekable() else None
-        except (OSError, ValueError, AttributeError):
+    def state(self):
+        """What a checkpoint keeps: the length of the file, and the counts at the last line. None for no file."""
+        if not self._file.seekable():
             return None
+        return {"size": self._file.tell(), "last": self._last}
+
+    def set_state(self, state):
+        """Go on after the last line before the checkpoint."""
+        self._last = tuple(state["last"])
 
     @staticmethod
     def _pad(text, form):

@@ -5,6 +5,7 @@ run has merely learned to go faster (neighbour lists, the solver's memory) is no
 it whenever it writes one. So a run that starts from a checkpoint and the run that wrote it go on bit for bit alike.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -68,15 +69,13 @@ class OperatedDynamics(MolecularDynamics):
         self._files = {}
         header, arrays = read_checkpoint(self._checkpoint) if resume else ({}, {})
         if resume:
-            self._check_same_system(arrays)
+            self._resume(header, arrays)
         if ours:
             self._files["trajectory"] = self._open_trajectory(
                 trajectory, header, kwargs.get("append_trajectory", False), loginterval
             )
         if logfile:
             self._open_log(logfile, header, "w" if restart else "a", loginterval)
-        if resume:
-            self._resume(header, arrays)
 
     def run(self, steps=50):
         """Run ``steps`` time steps; returns True."""
@@ -113,13 +112,14 @@ class OperatedDynamics(MolecularDynamics):
         header = {
             "nsteps": self.nsteps,
             "rng": self.rng.bit_generator.state,
-            "files": {name: file.size() for name, file in self._files.items()},
+            "files": {name: file.state() for name, file in self._files.items()},
             "state": self.state(),
         }
         write_checkpoint(self._checkpoint if path is None else path, header, arrays)
         self.forget()
 
     def _resume(self, header, arrays):
+        self._check_same_system(arrays)
         atoms = self.atoms
         atoms.cell[:] = arrays["cell"]
         atoms.positions[:] = arrays["positions"]
@@ -154,13 +154,13 @@ class OperatedDynamics(MolecularDynamics):
         return trajectory
 
     def _open_log(self, logfile, header, mode, loginterval):
-        size = header.get("files", {}).get("log")
-        if size is not None and Path(logfile).exists():
-            with open(logfile, "r+b") as file:
-                file.truncate(size)
+        state = header.get("files", {}).get("log")
+        if state is not None and Path(logfile).exists():
+            os.truncate(logfile, state["size"])
             mode = "a"
-        log = self.closelater(SpinLogger(self, self.atoms, logfile, mode))
-        self._files["log"] = log
-        if size is None:
+        log = self._files["log"] = self.closelater(SpinLogger(self, self.atoms, logfile, mode))
+        if mode == "a" and state is not None:
+            log.set_state(state)
+        else:
             log.header()
         self.attach(log, loginterval)

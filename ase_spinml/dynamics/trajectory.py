@@ -51,7 +51,7 @@ class SpinTrajectory:
             trajectory.set_description(self._description)
             trajectory.write(frame)
 
-    def size(self):
+    def state(self):
         """What :meth:`cut` needs to come back to the present end: frames of ``.traj``, bytes of extended XYZ."""
         if not self.path.exists():
             return 0
@@ -64,7 +64,7 @@ class SpinTrajectory:
         """Drop everything after ``size``, whole or not."""
         if not self.path.exists():
             raise InputError(f"Expected the trajectory {self.path} that the checkpoint continues, found none.")
-        if self.size() < size:
+        if self.state() < size:
             raise InputError(
                 f"Expected the trajectory {self.path} as the checkpoint left it or longer, got a shorter one: it "
                 f"belongs to another run."
