@@ -12,6 +12,9 @@ from ase_spinml.errors import InputError
 COINCIDENT = 0.01
 """Atoms closer than this, in Angstrom, are taken for a mistake."""
 
+MAX_CELLS, MAX_ASPECT = 90_000, 30
+"""Beyond both, the finder's own reduction of its number of cells is not relied upon."""
+
 
 class NeighborList:
     """Half list of neighbour pairs that is found anew only when it may have become incomplete.
@@ -62,8 +65,13 @@ class NeighborList:
         if self._still_complete(positions, cell, pbc):
             return False
         self._check(positions, cell, pbc)
-        finder = VesinList(cutoff=self.cutoff + self.skin, full_list=False, sorted=True, n_threads=1)
-        i, j, shifts, distances = finder.compute(points=positions, box=_box(cell, pbc), periodic=pbc, quantities="ijSd")
+        reach, box = self.cutoff + self.skin, _box(cell, pbc)
+        wider = _safe_range(positions, box, reach)
+        finder = VesinList(cutoff=wider, full_list=False, sorted=True, n_threads=1)
+        i, j, shifts, distances = finder.compute(points=positions, box=box, periodic=pbc, quantities="ijSd")
+        if wider > reach:
+            near = distances < reach
+            i, j, shifts, distances = i[near], j[near], shifts[near], distances[near]
         if distances.min(initial=np.inf) < COINCIDENT:
             k = np.argmin(distances)
             raise InputError(
@@ -139,6 +147,24 @@ class NeighborList:
             raise InputError(
                 f"periodic directions {pbc.tolist()} need linearly independent cell vectors, got {cell.tolist()}"
             )
+
+
+def _safe_range(positions, box, reach):
+    """``reach``, or for large films and chains a longer range, as vesin (0.6) divides by zero there.
+
+    It sorts atoms into cells no thinner than the range. To keep them below 100 000 it makes all directions coarser by
+    one factor, which leaves none across a film of some hundred cells along its sides.
+    """
+    heights = np.linalg.norm(np.linalg.inv(box), axis=0) ** -1.0
+    extents = np.ptp(positions @ np.linalg.inv(box), axis=0) * heights if len(positions) else heights
+    cells = np.maximum(np.maximum(heights, extents) // reach, 1.0)
+    thin = np.maximum(np.minimum(heights, extents) // reach, 1.0)
+    if cells.prod() < MAX_CELLS or cells.max() < MAX_ASPECT * thin.min():
+        return reach
+    while cells.prod() >= MAX_CELLS:
+        reach *= 1.05
+        cells = np.maximum(np.maximum(heights, extents) // reach, 1.0)
+    return reach
 
 
 def _box(cell, pbc):

@@ -231,3 +231,17 @@ def test_coincident_atoms_are_refused():
     pairs = NeighborList(3.0)
     with pytest.raises(InputError, match=r"atoms must not coincide, got atoms 0 and 1 at a distance of 0 Angstrom"):
         pairs.update([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], np.eye(3), False)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pbc"), [((400, 400, 1), (1, 1, 0)), ((1, 350, 350), (1, 1, 1)), ((1, 1, 120_000), (0, 0, 1))]
+)
+def test_large_films_and_chains_have_all_their_pairs(shape, pbc):
+    """The finder would divide by zero there."""
+    cell = np.where(np.array(shape) == 1, 20.0, 2.5)
+    positions = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 3) * cell
+    neighbors = NeighborList(2.6)
+    neighbors.update(positions, np.diag(cell * shape), pbc)
+    assert len(neighbors.i) == len(positions) * sum(n > 1 for n in shape)
+    vectors = neighbors.vectors(positions, np.diag(cell * shape))
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 2.5, rtol=0, atol=1e-9)
