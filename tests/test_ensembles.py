@@ -1,0 +1,120 @@
+"""Coupled runs against statistical mechanics: Boltzmann weights at two temperatures, equipartition without baths."""
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk
+from ase.calculators.calculator import BaseCalculator
+from test_dynamics import ElasticExchange
+
+from ase_spinml import SpinDynamics, SpinLatticeDynamics, get_spins, set_moments
+from ase_spinml.dynamics.temperature import spin_temperature
+from ase_spinml.moments import random_directions
+
+FS = units.fs
+
+
+class Dimers(BaseCalculator):
+    """Atoms on springs, in pairs with exchange J (1 + g (x_1 - x_0)) e_0.e_1 that depends on their displacements x."""
+
+    implemented_properties = ["energy", "forces", "exchange_fields"]
+
+    def __init__(self, atoms, stiffness=5.0, exchange=0.04, coupling=0.0):
+        super().__init__()
+        self.sites, self.stiffness, self.exchange, self.coupling = atoms.get_positions(), stiffness, exchange, coupling
+
+    def parts(self, atoms):
+        """Energies of the springs and of the spins of each dimer, (n/2,) each, in eV."""
+        shift, spins = atoms.positions - self.sites, get_spins(atoms)
+        exchange = self.exchange * (1 + self.coupling * (shift[1::2, 0] - shift[::2, 0]))
+        cosines = np.sum(spins[::2] * spins[1::2], axis=1)
+        springs = 0.5 * self.stiffness * np.sum(shift**2, axis=1)
+        return springs[::2] + springs[1::2], -exchange * cosines
+
+    def calculate(self, atoms, properties, system_changes):
+        shift, spins = atoms.positions - self.sites, get_spins(atoms)
+        exchange = self.exchange * (1 + self.coupling * (shift[1::2, 0] - shift[::2, 0]))
+        forces, fields = -self.stiffness * shift, np.empty_like(shift)
+        pull = self.exchange * self.coupling * np.sum(spins[::2] * spins[1::2], axis=1)
+        forces[::2, 0] -= pull
+        forces[1::2, 0] += pull
+        fields[::2], fields[1::2] = exchange[:, None] * spins[1::2], exchange[:, None] * spins[::2]
+        self.results = {"energy": sum(part.sum() for part in self.parts(atoms)), "forces": forces}
+        self.results["exchange_fields"] = fields
+
+
+def dimer_energies(temperature_K, coupling, n=400, steps=400, skip=60):
+    """Energies of springs and spins, (samples, n/2) each, with both baths at one temperature."""
+    rng = np.random.default_rng(int(temperature_K))
+    atoms = Atoms(f"Fe{n}", positions=10.0 * np.arange(3 * n).reshape(n, 3))
+    set_moments(atoms, random_directions(n, rng))
+    atoms.calc = Dimers(atoms, coupling=coupling)
+    dyn = SpinLatticeDynamics(atoms, 2 * FS, temperature_K, 0.05 / FS, 0.5, rng, integrator="sib", progress=False)
+    dyn.run(skip)
+    samples = []
+    dyn.attach(lambda: samples.append(atoms.calc.parts(atoms)), 10)
+    dyn.run(steps)
+    return np.swapaxes(np.array(samples), 0, 1)
+
+
+def log_ratio(first, second):
+    """b and c of ln[P1(E)/P2(E)] = a + b E + c (E - mean)^2, by maximum likelihood from samples of P1 and P2."""
+    energies = np.concatenate([first.ravel(), second.ravel()])
+    centre, scale = energies.mean(), energies.std()
+    x = (energies - centre) / scale
+    features = np.stack([np.ones_like(x), x, x**2])
+    label = np.repeat([1.0, 0.0], [first.size, second.size])
+    coefficients = np.zeros(3)
+    for _ in range(20):
+        p = 1 / (1 + np.exp(-coefficients @ features))
+        coefficients += np.linalg.solve((features * (p * (1 - p))) @ features.T, features @ (label - p))
+    return coefficients[1:] / [scale, scale**2]
+
+
+def check_boltzmann(first, second, temperatures):
+    """The slope is 1/kT2 - 1/kT1 and there is no curvature, within three standard errors from ten groups of dimers."""
+    expected = 1 / (units.kB * temperatures[1]) - 1 / (units.kB * temperatures[0])
+    groups = zip(np.array_split(first, 10, axis=1), np.array_split(second, 10, axis=1), strict=True)
+    found = np.array([log_ratio(*group) for group in groups])
+    mean, error = found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(10)
+    assert error[0] < 0.1 * abs(expected)
+    assert abs(mean[0] - expected) < 3 * error[0]
+    assert abs(mean[1]) < 3 * error[1]
+
+
+@pytest.mark.parametrize("coupling", [0.0, 0.8])
+def test_two_temperatures_have_boltzmann_s_ratio(coupling):
+    """Springs and spins apart where they do not know of each other, together where they do."""
+    temperatures = (300.0, 450.0)
+    first, second = (dimer_energies(temperature, coupling) for temperature in temperatures)
+    if coupling:
+        check_boltzmann(first.sum(axis=0), second.sum(axis=0), temperatures)
+        return
+    for part in (0, 1):
+        check_boltzmann(first[part], second[part], temperatures)
+
+
+@pytest.mark.physical
+def test_lattice_and_spins_come_to_one_temperature_without_baths():
+    """An antiferromagnet, whose conserved total moment of zero forbids nothing: hot atoms heat cold spins."""
+    rng = np.random.default_rng(0)
+    atoms = bulk("Fe", cubic=True) * 2
+    set_moments(atoms, 2.2 * random_directions(len(atoms), rng))
+    atoms.calc = ElasticExchange(atoms, strength=-0.018, width=0.2)
+    SpinDynamics(atoms, FS, 100.0, 0.3, rng, integrator="sib", progress=False).run(300)
+    momenta = rng.normal(size=(len(atoms), 3))
+    momenta -= momenta.mean(axis=0)
+    atoms.set_momenta(np.sqrt(units.kB * 1500 * 55.8) * momenta)
+    rows = []
+    dyn = SpinLatticeDynamics(atoms, FS, progress=False)
+
+    def collect():
+        rows.append((atoms.get_temperature(), spin_temperature(atoms, rng, 2), atoms.get_total_energy()))
+
+    dyn.attach(collect, 5)
+    dyn.run(3000)
+    lattice, spins, energies = np.array(rows).T
+    n = len(rows)
+    assert np.median(spins[: n // 30]) < 0.5 * lattice[: n // 30].mean()
+    assert np.median(spins[n // 2 :]) == pytest.approx(lattice[n // 2 :].mean(), rel=0.12)
+    assert 1e3 * np.ptp(energies) / len(atoms) < 1.0
