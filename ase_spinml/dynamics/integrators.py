@@ -7,9 +7,9 @@ at zero damping exactly: how fast it drifts is what tells them apart (docs, Dyna
 | name | evaluations | energy at zero damping |
 |---|---|---|
 | midpoint | until converged | bounded, no drift |
-| sib | 2 | slow drift, of third order in the time step |
+| sib | 2 | slow drift, of third order in the time step; thermal averages biased in first order |
 | depondt | 2 | slow drift, of third order in the time step |
-| heun | 2 | fast drift; for checks |
+| heun | 2 | fast drift; thermal averages biased in first order; for checks |
 """
 
 from ase_spinml.dynamics.llg import array_namespace, cross, dot, midpoint_step, rate, unit
@@ -19,8 +19,10 @@ from ase_spinml.units import GYROMAGNETIC_RATIO
 def sib_step(spins, field_function, timestep, damping=0.0, noise=None, gyromagnetic_ratio=GYROMAGNETIC_RATIO):
     """Semi-implicit step: implicit in the spin that turns, explicit in the field that turns it.
 
-    A predictor with the field at e, a corrector with the field at the unit mean of e and the prediction; both are
-    Cayley rotations, so every length is exact and stiffness of a moment in its own field does no harm.
+    A predictor with the field at e, a corrector with the field at the mean of e and the prediction; both are Cayley
+    rotations, so every length is exact and stiffness of a moment in its own field does no harm. A Cayley rotation
+    turns a little less than it is told to, also by noise: thermal averages are biased in the first order of the time
+    step, towards lower temperatures.
 
     Source: Mentink, Tretyakov, Fasolino, Katsnelson and Rasing, J. Phys.: Condens. Matter 22, 176001 (2010), method
     SIB, with the field taken on the unit sphere.
@@ -29,8 +31,8 @@ def sib_step(spins, field_function, timestep, damping=0.0, noise=None, gyromagne
     """
     args = (timestep, damping, noise, gyromagnetic_ratio)
     predicted = cayley(spins, _turn(spins, field_function(spins), *args))
-    middle = unit(spins + predicted)
-    field = field_function(middle)
+    middle = 0.5 * (spins + predicted)
+    field = field_function(unit(middle))
     return unit(cayley(spins, _turn(middle, field, *args))), field
 
 
