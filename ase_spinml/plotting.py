@@ -71,11 +71,12 @@ def energy_drift(times, energies, *, ax=None):
     return ax
 
 
-def magnetisation_and_temperatures(times, magnetisation, lattice, spins, *, target=None, axes=None):
-    """Magnetisation above, both temperatures below, against time.
+def magnetisation_and_temperatures(times, magnetisation, lattice, spins, *, target=None, electrons=None, axes=None):
+    """Magnetisation above, the temperatures below, against time.
 
     times: (n,) in ps; magnetisation: (n,) length of the mean moment in mu_B; lattice, spins: (n,) temperatures in K.
-    target: bath temperature in K, drawn as a line.
+    target: bath temperature in K, one number or (n,), drawn as a line.
+    electrons: (n,) temperatures of the electrons in K.
     axes: two Axes, or None for a new figure. Returns both.
     Raises InputError when the lengths differ or fewer than two points are given.
     """
@@ -87,8 +88,11 @@ def magnetisation_and_temperatures(times, magnetisation, lattice, spins, *, targ
     upper.set(ylabel=r"magnetisation ($\mu_B$/atom)")
     lower.plot(times, _series(times, lattice)[1], color=COLOURS[1], lw=1.2, label="lattice")
     lower.plot(times, _series(times, spins)[1], color=COLOURS[2], lw=1.2, ls="--", label="spins")
+    if electrons is not None:
+        lower.plot(times, _series(times, electrons)[1], color=COLOURS[3], lw=1.2, ls=":", label="electrons", zorder=1)
     if target is not None:
-        lower.axhline(target, color="0.5", lw=0.8, zorder=0, label="bath")
+        bath = _series(times, np.broadcast_to(target, times.shape))[1]
+        lower.plot(times, bath, color="0.5", lw=0.8, zorder=0, label="bath")
     lower.set(xlabel="time (ps)", ylabel="temperature (K)")
     lower.legend(fontsize="small")
     return axes

@@ -312,7 +312,10 @@ def test_refused(call, message):
 
 def test_electrons_cannot_give_what_they_do_not_have():
     electrons = ElectronBath(10, GAMMA, 300.0)
-    electrons.give(1.0)
+    electrons.give(0.03)
+    assert electrons.energy(0.0) == pytest.approx(-0.0075)
+    assert electrons(0.0) == 0.0
+    electrons.give(0.97)
     with pytest.raises(InputError) as error:
         electrons(2 * FS)
     assert str(error.value) == (

@@ -78,6 +78,10 @@ def test_magnetisation_and_temperatures():
     axes = plotting.magnetisation_and_temperatures(times, times, times + 1, times + 2, target=300)
     assert legend(axes[1]) == ["lattice", "spins", "bath"]
     np.testing.assert_array_equal(axes[1].lines[1].get_ydata(), times + 2)
+    axes = plotting.magnetisation_and_temperatures(times, times, times, times, target=times + 3, electrons=times + 4)
+    assert legend(axes[1]) == ["lattice", "spins", "electrons", "bath"]
+    np.testing.assert_array_equal(axes[1].lines[2].get_ydata(), times + 4)
+    np.testing.assert_array_equal(axes[1].lines[3].get_ydata(), times + 3)
     given = plt.subplots(2)[1]
     assert plotting.magnetisation_and_temperatures(times, times, times, times, axes=given) is given
     with pytest.raises(InputError, match=r"got shapes \(4,\) and \(3,\)"):

@@ -122,5 +122,7 @@ def test_seed_and_degenerate_cases():
     set_moments(atoms, [[2.2, 0.0, 0.0], [0.0, 2.0, 1.0]])
     atoms.calc = Bonds(np.array([[0.0, 0.1], [0.1, 0.0]]), np.zeros(3))
     assert spin_temperature(atoms, 5) == spin_temperature(atoms, 5)
+    set_moments(atoms, random_directions(2, 5))  # once the very axes of the estimate
+    assert np.isfinite(spin_temperature(atoms, 5))
     atoms.calc = Bonds(np.zeros((2, 2)), np.zeros(3))
     assert np.isnan(spin_temperature(atoms, 5))

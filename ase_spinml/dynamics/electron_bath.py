@@ -7,7 +7,10 @@ they set the temperature of Langevin's friction and of Gilbert damping, and pay 
 
 Atoms and spins take the places of the other two temperatures of
 :class:`ase_spinml.dynamics.three_temperature.ThreeTemperatureModel`, and E + U - absorbed is conserved. The stationary
-state is the microcanonical ensemble of atoms, spins and electrons in which T is the electrons' Gibbs temperature.
+state is the microcanonical ensemble of atoms, spins and electrons in which T is the electrons' Gibbs temperature. It
+fluctuates by sqrt(k_B/C), with C = N gamma_e T the heat capacity of all electrons: take atoms enough for C >> k_B. A
+time step may take more from cold electrons than they have. They then stay at T = 0, and U below zero, until friction
+and damping have brought it back (the "full truncation" of such stochastic processes); the energy is still conserved.
 
 The couplings of the model then follow from friction and damping. With T_l that of the momenta, and n atoms per volume,
 
@@ -50,7 +53,7 @@ class ElectronBath:
     Raises
     ------
     InputError
-        Parameters out of range; while running: electrons that have less energy than they have to give.
+        Parameters out of range; while running: electrons that gave twice the energy they ever had.
     """
 
     def __init__(self, n_atoms, sommerfeld, temperature_K=300.0, pulse=None):
@@ -65,12 +68,12 @@ class ElectronBath:
     def __call__(self, time):
         """Temperature of the electrons in K at a time in ASE time units."""
         energy = self.energy(time)
-        if energy < 0:
+        if energy < -(energy + self.given):
             raise InputError(
                 f"Expected electrons with energy left to give, got {energy:g} eV at {time / units.fs:g} fs: use more "
                 f"atoms, whose fluctuations are smaller, a smaller timestep, or less friction and damping."
             )
-        return float(np.sqrt(2 * energy / (self.n_atoms * self.sommerfeld)))
+        return float(np.sqrt(2 * max(energy, 0.0) / (self.n_atoms * self.sommerfeld)))
 
     def energy(self, time):
         """Energy U of the electrons in eV at a time in ASE time units."""

@@ -59,7 +59,8 @@ def temperature_from_gradient(spins, gradient, rng, n_samples=1):
     spins matters.
     rng, n_samples: as in :func:`spin_temperature`.
     """
-    rng = np.random.default_rng(rng)
+    if not isinstance(rng, np.random.Generator):  # not the numbers that random spins of the same seed were made of
+        rng = np.random.default_rng([rng, 1])
     slope = gradient(spins)
     slope = slope - spins * np.sum(slope * spins, axis=1, keepdims=True)
     laplacian = np.mean([_laplacian(spins, gradient, rng) for _ in range(n_samples)])
