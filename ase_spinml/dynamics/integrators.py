@@ -12,7 +12,7 @@ at zero damping exactly: how fast it drifts is what tells them apart (docs, Dyna
 | heun | 2 | fast drift; thermal averages biased in first order; for checks |
 """
 
-from ase_spinml.dynamics.llg import array_namespace, cross, dot, midpoint_step, rate, unit
+from ase_spinml.dynamics.llg import array_namespace, cross, dot, inverse_root, midpoint_step, rate, unit
 from ase_spinml.units import GYROMAGNETIC_RATIO
 
 
@@ -97,29 +97,26 @@ INTEGRATORS = {"midpoint": midpoint_step, "sib": sib_step, "depondt": depondt_st
 def cayley(spins, turn):
     """Solve e' - e = w x (e + e')/2: rotation about w by 2 arctan(|w|/2). Rows (N, 3)."""
     half = 0.5 * turn
-    square = dot(half, half)
-    scale = 2.0 / (1.0 + square)
-    along = dot(half, spins)
-    out = cross(half, spins)
-    half *= along[:, None]
-    out += half
-    out *= scale[:, None]
-    out += (1.0 - square * scale)[:, None] * spins
-    return out
+    return _about(spins, half, dot(half, half))
 
 
 def rotation(spins, turn):
     """Rotate the rows of ``spins`` (N, 3) about the rows of ``turn`` (N, 3) by their length, in radians."""
-    xp = array_namespace(spins)
-    square = dot(turn, turn)
-    half = 0.5 * xp.sqrt(square + SMALLEST)  # the quotient below is one where there is nothing to turn
-    quotient = 0.5 * xp.sin(half) / half
-    out = cross(turn, spins)
-    out *= (2.0 * quotient * xp.cos(half))[:, None]
-    quotient *= quotient
-    quotient *= 2.0
-    out += (1.0 - quotient * square)[:, None] * spins
-    out += (quotient * dot(turn, spins))[:, None] * turn
+    square = dot(turn, turn) + SMALLEST  # the quotient of tangent and angle is one where there is nothing to turn
+    inverse = inverse_root(square)
+    tangent = array_namespace(spins).tan(0.5 * square * inverse)
+    return _about(spins, (tangent * inverse)[:, None] * turn, tangent * tangent)
+
+
+def _about(spins, half, square):
+    """e + 2 (h x e + h x (h x e))/(1 + h^2) for rows h, which are overwritten, and their squares (N,)."""
+    scale = 2.0 / (1.0 + square)
+    out = cross(half, spins)
+    half *= dot(half, spins)[:, None]
+    out += half
+    out *= scale[:, None]
+    scale *= square
+    out += (1.0 - scale)[:, None] * spins
     return out
 
 

@@ -21,6 +21,8 @@ Any consistent units do: only gamma H dt enters.
 
 import math
 
+import numpy as np
+
 from ase_spinml.dynamics.solver import MidpointMemory, array_namespace, transverse
 from ase_spinml.errors import InputError
 from ase_spinml.units import GYROMAGNETIC_RATIO
@@ -37,26 +39,37 @@ LARGEST_GAIN = 0.05
 def cross(a, b):
     """Cross product of the rows of two (N, 3) arrays."""
     xp = array_namespace(a)
-    if xp.__name__ == "torch" and (a.is_cuda or a.requires_grad or b.requires_grad):
+    if xp is not np and (a.is_cuda or a.requires_grad or b.requires_grad):
         return xp.linalg.cross(a, b)
     out = xp.empty_like(a)
-    multiply_subtract = _torch_component if xp.__name__ == "torch" else _numpy_component
-    for k, (p, q) in enumerate([(1, 2), (2, 0), (0, 1)]):
-        multiply_subtract(xp, a[:, p], b[:, q], a[:, q], b[:, p], out[:, k])
+    (ax, ay, az), (bx, by, bz), (x, y, z) = (_components(rows) for rows in (a, b, out))
+    for p, q, r, s, component in ((ay, bz, az, by, x), (az, bx, ax, bz, y), (ax, by, ay, bx, z)):
+        xp.multiply(p, q, out=component)
+        if xp is np:
+            component -= r * s
+        else:
+            component.addcmul_(r, s, value=-1)
     return out
 
 
 def dot(a, b):
     """Scalar products (N,) of the rows of two (N, 3) arrays."""
     xp = array_namespace(a)
-    if xp.__name__ == "torch":
-        return (a[:, 0] * b[:, 0]).addcmul(a[:, 1], b[:, 1]).addcmul(a[:, 2], b[:, 2])
-    return xp.einsum("ia,ia->i", a, b)
+    if xp is np:
+        return np.einsum("ia,ia->i", a, b)
+    (ax, ay, az), (bx, by, bz) = _components(a), _components(b)
+    return (ax * bx).addcmul(ay, by).addcmul(az, bz)
 
 
 def unit(vectors):
     """Rows of ``vectors`` (N, 3) divided by their length."""
-    return vectors / array_namespace(vectors).sqrt(dot(vectors, vectors))[:, None]
+    return vectors * inverse_root(dot(vectors, vectors))[:, None]
+
+
+def inverse_root(squares):
+    """1/sqrt of an array."""
+    xp = array_namespace(squares)
+    return 1.0 / np.sqrt(squares) if xp is np else xp.rsqrt(squares)
 
 
 def rate(spins, field, damping=0.0, gyromagnetic_ratio=GYROMAGNETIC_RATIO):
@@ -104,7 +117,7 @@ def midpoint_rotation(spins, turn, damping=0.0):
     start = spins + damping * half if damping else spins
     along = dot(half, start)
     excess = dot(start, start) - dot(half, half)
-    root = xp.sqrt(excess**2 + 4.0 * along**2)
+    root = xp.sqrt(excess * excess + 4.0 * along * along)
     square = xp.clip(0.5 * (excess + root), 1e-20, None)
     middle = cross(half, start)
     middle *= xp.sqrt(square)[:, None]
@@ -210,10 +223,6 @@ def _follow(model, rotate, middle, accuracy):
     return middle, turned, used
 
 
-def _torch_component(xp, a, b, c, d, out):
-    xp.mul(a, b, out=out).addcmul_(c, d, value=-1)
-
-
-def _numpy_component(xp, a, b, c, d, out):
-    xp.multiply(a, b, out=out)
-    out -= c * d
+def _components(rows):
+    """Columns of an (N, 3) array."""
+    return rows.T if type(rows) is np.ndarray else rows.unbind(1)
