@@ -20,6 +20,7 @@ from ase_spinml.dynamics.relaxation import USUAL_STEP, free_moments, measured_le
 from ase_spinml.dynamics.spheres import TurningCoordinates, logarithm
 from ase_spinml.errors import InputError
 from ase_spinml.moments import MOMENTS, get_moments, unit_rows
+from ase_spinml.terms import is_conservative, potential_energy
 
 MAX_TURN = 0.1
 """Turn of a spin, in radians, that counts as the longest step of an optimizer: the forces of a band are no gradient."""
@@ -65,7 +66,12 @@ class SpinNEB(Optimizable):
         if len(images) < 3:
             raise InputError(f"Expected at least 3 images, both ends included, got {len(images)}: use interpolate.")
         for image in images:
-            _check_calculator(image, ("exchange_fields",))
+            _check_calculator(image, ("energy", "exchange_fields"))
+            if not is_conservative(image.calc):
+                raise InputError(
+                    "Expected exchange fields that derive from an energy, got spin torques of a current or of a model "
+                    "among them: a path of lowest energy needs a calculator without."
+                )
         check_same_atoms(images)
         self.images, self.climb, self.evaluations = list(images), climb, 0
         self.free = free_moments(images[0], frozen_moments)
@@ -186,7 +192,7 @@ class SpinNEB(Optimizable):
     def _evaluate(self, image):
         self.evaluations += 1
         gradient = spin_gradient(image, self._lengths, unit_rows(get_moments(image)), self.free)
-        return image.get_potential_energy(), gradient
+        return potential_energy(image), gradient
 
     def _adopt(self):
         """Take the directions from the images."""

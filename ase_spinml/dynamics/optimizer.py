@@ -3,6 +3,9 @@
 import numpy as np
 from ase.optimize.optimize import Optimizer
 
+MAX_CUTS = 10
+"""Times a step is shortened before it is taken as it is: forces and energy then disagree."""
+
 
 class DescentLBFGS(Optimizer):
     """LBFGS with a bound on every step and no step that raises the energy; one evaluation per step.
@@ -49,26 +52,28 @@ class DescentLBFGS(Optimizer):
     def initialize(self):
         """Forget everything."""
         self._pairs = []  # (s, y, 1/s.y) of accepted steps
-        self._trial = None  # x, gradient, energy before the trial step, the step
+        self._trial = None  # x, gradient, energy before the trial step, the step, where it led, how often shortened
 
     def step(self):
         """Judge the last trial step, then make the next one or a shorter one."""
         x, gradient = self.optimizable.get_x(), self.optimizable.get_gradient()
         energy = self.optimizable.get_value() if self.descend else 0.0
+        if self._trial is not None and not np.array_equal(x, self._trial[4]):  # somebody else has moved the atoms
+            self.initialize()
         if self._trial is not None:
-            start, slope_gradient, before, step = self._trial
-            slope = step @ slope_gradient
+            start, before_gradient, before, step, _, cuts = self._trial
+            slope = step @ before_gradient
             noise = 1e-10 * max(1.0, abs(before))
-            if self.descend and not energy <= before + 1e-4 * slope + noise:
+            if self.descend and energy > before + 1e-4 * slope + noise and cuts < MAX_CUTS:
                 shorter = -0.5 * slope / (energy - before - slope)
-                step = min(max(shorter, 0.1), 0.5) * step
-                self._trial = (start, slope_gradient, before, step)
-                self.optimizable.set_x(start + step)
+                self._try(start, before_gradient, before, min(max(shorter, 0.1), 0.5) * step, cuts + 1)
                 return
-            self._remember(x - start, gradient - slope_gradient)
-        step = self._limited(self._direction(gradient))
-        self._trial = (x, gradient, energy, step)
+            self._remember(x - start, gradient - before_gradient)
+        self._try(x, gradient, energy, self._limited(self._direction(gradient)), 0)
+
+    def _try(self, x, gradient, energy, step, cuts):
         self.optimizable.set_x(x + step)
+        self._trial = (x, gradient, energy, step, self.optimizable.get_x(), cuts)
 
     def _remember(self, s, y):
         curvature = s @ y

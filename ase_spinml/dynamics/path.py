@@ -149,8 +149,11 @@ def _axes(spins, axis):
     if axis is None:
         wanted = np.eye(3)[np.argmin(np.abs(spins), axis=1)] if len(spins) else np.zeros((0, 3))
     else:
-        wanted = np.tile(np.asarray(axis, float), (len(spins), 1))
+        axis = np.asarray(axis, float)
+        if axis.shape != (3,) or not np.isfinite(axis).all() or not axis.any():
+            raise InputError(f"Expected axis to be a vector of shape (3,) other than zero, got {axis.tolist()}.")
+        wanted = np.tile(unit_rows(axis[None]), (len(spins), 1))
     perpendicular = transverse(wanted, spins)
-    if len(spins) and np.linalg.norm(perpendicular, axis=1).min() < 1e-6 * max(np.linalg.norm(wanted, axis=1).max(), 1):
+    if len(spins) and np.linalg.norm(perpendicular, axis=1).min() < 1e-6:
         raise InputError("Expected an axis that opposite spins can turn about, got one along such a spin: tilt it.")
     return unit_rows(perpendicular)

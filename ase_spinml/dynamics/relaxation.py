@@ -9,9 +9,7 @@ stay, zero moments stay zero.
 import time
 
 import numpy as np
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.parallel import world
-from ase.utils import IOContext
 from ase.utils.abc import Optimizable
 
 from ase_spinml.dynamics.md import _check_calculator, _check_lattice, _check_positive
@@ -19,6 +17,7 @@ from ase_spinml.dynamics.optimizer import DescentLBFGS
 from ase_spinml.dynamics.spheres import TurningCoordinates
 from ase_spinml.errors import InputError
 from ase_spinml.moments import MOMENTS, get_moments, transverse, unit_rows
+from ase_spinml.terms import exchange_fields, is_conservative, potential_energy
 
 MOVES = ("spins", "atoms", "both")
 USUAL_CURVATURE = 70.0
@@ -58,6 +57,8 @@ class SpinFilter(Optimizable):
     ----------
     evaluations : int
         States in which energy, forces or fields were asked for.
+    conservative : bool
+        Whether the fields derive from the energy; spin torques of a current do not.
 
     Raises
     ------
@@ -76,6 +77,7 @@ class SpinFilter(Optimizable):
             _check_lattice(atoms)
         self.atoms = atoms
         self.torque_max = torque_max
+        self.conservative = is_conservative(atoms.calc)
         self.evaluations = 0
         self._evaluated = None
         if self.turns:
@@ -122,10 +124,9 @@ class SpinFilter(Optimizable):
     def get_value(self):
         """Energy in eV, the one that forces derive from where the calculator has two."""
         self._count()
-        try:
-            return self.atoms.get_potential_energy(force_consistent=True)
-        except PropertyNotImplementedError:
-            return self.atoms.get_potential_energy()
+        if "free_energy" in self.atoms.calc.implemented_properties:
+            return float(self.atoms.calc.get_property("free_energy", self.atoms))
+        return potential_energy(self.atoms)
 
     def iterimages(self):
         """The atoms, for trajectories."""
@@ -183,7 +184,7 @@ class SpinFilter(Optimizable):
         self._evaluated = state
 
 
-class Relaxation(IOContext):
+class Relaxation:
     """Minimum of the energy over spins at fixed atoms, atoms at fixed spins, or both together.
 
     Parameters
@@ -192,8 +193,10 @@ class Relaxation(IOContext):
         As in :class:`SpinFilter`.
     optimizer : class
         Any optimizer of ASE, or the default :class:`~ase_spinml.dynamics.optimizer.DescentLBFGS`.
-    trajectory, logfile : str, optional
-        File for every step's atoms; file for step, time, energy, largest force and torque ("-" for the screen).
+    trajectory : str, optional
+        File for the atoms of every step.
+    logfile : str or file, optional
+        Where step, time, energy, largest force and torque are appended; "-" for the screen.
     **kwargs
         Passed on to the optimizer.
 
@@ -224,8 +227,9 @@ class Relaxation(IOContext):
         self.atoms = atoms
         self.filter = SpinFilter(atoms, moves, frozen_moments, length_scale=length_scale)
         self.optimizer = optimizer(self.filter, logfile=None, trajectory=trajectory, **kwargs)
-        self._log = self.openfile(file=logfile, comm=world, mode="a")
-        self.optimizer.attach(self._write_line)
+        self.logfile = logfile
+        if logfile is not None:
+            self.optimizer.attach(self._log)
 
     def run(self, fmax=0.01, torque_max=1e-4, steps=10_000):
         """Relax until all forces (eV/Angstrom) are below ``fmax`` and all torques (eV) below ``torque_max``.
@@ -255,13 +259,21 @@ class Relaxation(IOContext):
         """Largest torque now, eV; 0 if spins do not move."""
         return self.filter.residuals(self.filter.get_gradient())[1]
 
-    def _write_line(self):
-        if self.optimizer.nsteps == 0:
-            self._log.write(f"{'step':>6} {'time':>8} {'energy (eV)':>16} {'fmax (eV/A)':>12} {'torque (eV)':>12}\n")
+    def _log(self):
         force, torque = self.filter.residuals(self.filter.get_gradient())
-        clock, energy = time.strftime("%H:%M:%S"), self.filter.get_value()
-        self._log.write(f"{self.optimizer.nsteps:6d} {clock} {energy:16.6f} {force:12.6f} {torque:12.3e}\n")
-        self._log.flush()
+        number, clock, energy = self.optimizer.nsteps, time.strftime("%H:%M:%S"), self.filter.get_value()
+        line = f"{number:6d} {clock} {energy:16.6f} {force:12.6f} {torque:12.3e}\n"
+        if number == 0:
+            line = f"{'step':>6} {'time':>8} {'energy (eV)':>16} {'fmax (eV/A)':>12} {'torque (eV)':>12}\n" + line
+        if world.rank != 0:
+            return
+        if self.logfile == "-":
+            print(line, end="")
+        elif hasattr(self.logfile, "write"):
+            self.logfile.write(line)
+        else:
+            with open(self.logfile, "a", encoding="utf-8") as file:
+                file.write(line)
 
 
 def spin_gradient(atoms, lengths, spins, free):
@@ -269,7 +281,7 @@ def spin_gradient(atoms, lengths, spins, free):
 
     Raises InputError for fields that are not finite numbers.
     """
-    fields = atoms.calc.get_property("exchange_fields", atoms)
+    fields = exchange_fields(atoms)
     if not np.isfinite(fields).all():
         raise InputError("Expected finite exchange fields from the calculator, got NaN or infinity: check the model.")
     return np.where(free[:, None], -lengths * transverse(fields, spins), 0.0)
