@@ -3,6 +3,7 @@
     python benchmarks/bench_dynamics.py                      # an iron-like test system, analytic
     python benchmarks/bench_dynamics.py --model fe.model     # a saved model
     python benchmarks/bench_dynamics.py --timesteps 1 2 --picoseconds 10
+    python benchmarks/bench_dynamics.py --integrator depondt --timesteps 0.25 0.5
 
 54 atoms of bcc iron, lattice and spins brought to 300 K by both baths at first. Evaluations are fields and forces
 together, one force evaluation per step included; "plain" is the same step by fixed-point iteration. The drift is the
@@ -104,11 +105,11 @@ def plain_evaluations(atoms, timestep):
     return count
 
 
-def measure(atoms, timestep_fs, picoseconds):
+def measure(atoms, timestep_fs, picoseconds, integrator):
     """One NVE run; prints its line of the table."""
     atoms = _copy(atoms)
     plain = plain_evaluations(atoms, timestep_fs * units.fs) + 1
-    dyn = SpinLatticeDynamics(atoms, timestep_fs * units.fs)
+    dyn = SpinLatticeDynamics(atoms, timestep_fs * units.fs, integrator=integrator)
     dyn.run(50)
     start, energies, before, clock = get_moments(atoms), [], dyn.evaluations, time.perf_counter()
     dyn.attach(lambda: energies.append(1e3 * atoms.get_total_energy() / len(atoms)))
@@ -141,6 +142,7 @@ def main():
     parser.add_argument("--timesteps", type=float, nargs="+", default=[0.5, 1.0, 1.5, 2.0, 3.0], help="fs")
     parser.add_argument("--picoseconds", type=float, default=2.0, help="length of each run")
     parser.add_argument("--equilibration", type=int, default=1000, help="steps of 1 fs with both baths")
+    parser.add_argument("--integrator", default="midpoint", help="of the spins: midpoint, sib, depondt or heun")
     options = parser.parse_args()
     atoms = thermal_iron(options.model, options.equilibration)
     field = np.linalg.norm(atoms.calc.get_property("exchange_fields", atoms), axis=1) * GYROMAGNETIC_RATIO * units.fs
@@ -149,7 +151,7 @@ def main():
     print("                plain       with      with         drift           deviation   change of")
     print(" dt[fs]  evals/fs  evals/step  evals/fs   [meV/atom/ps]   +-   [meV/atom]   |m|[muB]  ms/step")
     for timestep in options.timesteps:
-        measure(atoms, timestep, options.picoseconds)
+        measure(atoms, timestep, options.picoseconds, options.integrator)
 
 
 if __name__ == "__main__":

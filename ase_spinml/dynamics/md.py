@@ -7,24 +7,16 @@ zero. Spins have no kinetic energy: ``atoms.get_total_energy()`` is conserved wi
 import numpy as np
 from ase import units
 
+from ase_spinml.dynamics import checks
 from ase_spinml.dynamics.barostat import Barostat
-from ase_spinml.dynamics.coupling import PairCouplings
+from ase_spinml.dynamics.host import HostSpins
 from ase_spinml.dynamics.integrators import INTEGRATORS
 from ase_spinml.dynamics.llg import gilbert_from_landau_lifshitz
 from ase_spinml.dynamics.operation import OperatedDynamics
-from ase_spinml.dynamics.solver import MidpointMemory, transverse
-from ase_spinml.dynamics.thermostats import bath_temperature, give, langevin_momenta, thermal_field
+from ase_spinml.dynamics.thermostats import bath_temperature, give, langevin_momenta
 from ase_spinml.errors import InputError
-from ase_spinml.moments import MOMENTS, get_moments, set_moments, unit_rows
-from ase_spinml.terms import (
-    exchange_fields,
-    forget,
-    is_conservative,
-    moment_lengths,
-    potential_energy,
-    set_time,
-    terms_of,
-)
+from ase_spinml.moments import MOMENTS, get_moments
+from ase_spinml.terms import forget, is_conservative, potential_energy, set_time, terms_of
 from ase_spinml.units import GYROMAGNETIC_RATIO
 
 
@@ -100,16 +92,16 @@ class SpinDynamics(OperatedDynamics):
         dtype=None,
         **kwargs,
     ):
-        _check_positive("timestep", timestep, "ASE time units")
-        _check_positive("tolerance", tolerance, "radians")
-        _check_not_negative("damping", damping)
-        _check_choice("integrator", integrator, INTEGRATORS)
-        _check_choice("equation", equation, ("gilbert", "landau-lifshitz"))
-        _check_choice("moment_lengths", moment_lengths, ("fixed", "model"))
+        checks.positive("timestep", timestep, "ASE time units")
+        checks.positive("tolerance", tolerance, "radians")
+        checks.not_negative("damping", damping)
+        checks.choice("integrator", integrator, INTEGRATORS)
+        checks.choice("equation", equation, ("gilbert", "landau-lifshitz"))
+        checks.choice("moment_lengths", moment_lengths, ("fixed", "model"))
         if not np.isfinite(gyromagnetic_ratio) or gyromagnetic_ratio == 0:
             raise InputError(f"Expected a finite gyromagnetic_ratio other than zero, got {gyromagnetic_ratio}.")
-        _check_temperature("temperature_K", temperature_K)
-        _check_calculator(atoms, self._needs)
+        checks.temperature("temperature_K", temperature_K)
+        checks.calculator(atoms, self._needs)
         self.temperature_K = temperature_K
         self.damping, self.gyromagnetic_ratio = damping, gyromagnetic_ratio
         if equation == "landau-lifshitz":
@@ -119,14 +111,13 @@ class SpinDynamics(OperatedDynamics):
         self.rng = np.random.default_rng(rng)
         self.evaluations = 0
         self.spin_heat = self.work = 0.0
-        self._follow_model = moment_lengths == "model"
-        self._frozen = _mask("frozen_moments", frozen_moments, len(atoms))
         self.atoms = atoms
-        self._adopt(get_moments(atoms))
-        if self._follow_model:
+        if moment_lengths == "model":
             self._check_lengths()
+        frozen = checks.mask("frozen_moments", frozen_moments, len(atoms))
+        self._spins = HostSpins(atoms, frozen, moment_lengths == "model")
         self._check_bath()
-        self._device = self._device_spins(device, dtype)
+        self._device = self._device_spins(device, dtype, moment_lengths)
         self._running = False
         set_time(atoms, 0.0)
         super().__init__(atoms, timestep, **kwargs)
@@ -214,18 +205,18 @@ class SpinDynamics(OperatedDynamics):
     def forget(self):
         """Drop what was learned on the way, here and in the calculator; the run goes on as from a checkpoint."""
         forget(self.atoms.calc)
-        self._adopt(get_moments(self.atoms))
+        self._spins.adopt(get_moments(self.atoms))
         if self._device is not None:
             self._device.forget()
 
-    def _device_spins(self, device, dtype):
+    def _device_spins(self, device, dtype, moment_lengths):
         if device is None:
             if dtype is not None:
                 raise InputError(f"Expected dtype together with device, got dtype={dtype!r} alone: add device='cpu'.")
             return None
         if "forces" in self._needs:
             raise InputError("Expected a frozen lattice for spins on a device, got moving atoms: leave device out.")
-        if self._follow_model:
+        if moment_lengths == "model":
             raise InputError("Expected moment_lengths='fixed' for spins on a device, got 'model': leave device out.")
         from ase_spinml.dynamics.device import DeviceSpins
 
@@ -234,9 +225,8 @@ class SpinDynamics(OperatedDynamics):
     def _load(self, rebuild=False):
         """Take the moments of the atoms to the device, if they are not those that came from it."""
         moments = get_moments(self.atoms)
-        if not np.allclose(np.linalg.norm(moments, axis=1), self._lengths, rtol=1e-9, atol=0.0):
-            self._adopt(moments)
-        self._device.load(self.atoms, moments, self._moving, rebuild)
+        self._spins.follow(moments)
+        self._device.load(self.atoms, moments, self._spins.moving, rebuild)
 
     def _fetch(self):
         """Bring the moments of the atoms and the account of heat and work up to date."""
@@ -267,48 +257,10 @@ class SpinDynamics(OperatedDynamics):
     def _refresh_properties(self):
         """Nothing: a frozen lattice needs no forces (ASE asks for them after every step)."""
 
-    def _adopt(self, moments):
-        """Take lengths and moving moments from ``moments`` (N, 3), and forget what was learned with others."""
-        self._lengths = np.linalg.norm(moments, axis=1)
-        self._moving = (self._lengths > 0) & ~self._frozen
-        if not (self._lengths > 0).any():
-            raise InputError("Expected a moment above zero, got none: set them with set_moments(atoms, moments).")
-        if not self._moving.any():
-            raise InputError("Expected a moment that may move, got frozen_moments with all of them: leave some out.")
-        self._memory = MidpointMemory()
-        self._couplings = PairCouplings(self._moving)
-
     def _advance_spins(self, time):
-        moments = self._moments = get_moments(self.atoms)
-        if not np.allclose(np.linalg.norm(moments, axis=1), self._lengths, rtol=1e-9, atol=0.0):
-            self._adopt(moments)
-        try:
-            spins = unit_rows(moments[self._moving])
-            turned, field = self._turned(spins, self._spin_temperature(time))
-            self._write(turned)
-        except BaseException:  # an interrupt too must not leave moments of mid-step behind
-            set_moments(self.atoms, moments)
-            self._lengths = np.linalg.norm(moments, axis=1)
-            raise
-        if self.damping > 0:
-            heat = -float(np.sum(self._lengths[self._moving, None] * field * (turned - spins)))
-            self.spin_heat += heat
-            give(self._spin_bath(), heat)
-
-    def _turned(self, spins, temperature_K):
-        """Spins (n, 3) of the moving moments one time step later, and the fields (n, 3) that turned them."""
-        lengths = self._lengths[self._moving]
-        options = {"damping": self.damping, "gyromagnetic_ratio": self.gyromagnetic_ratio}
-        if temperature_K is not None and self.damping > 0:
-            options["noise"] = thermal_field(
-                lengths, temperature_K, self.damping, self.dt, self.gyromagnetic_ratio, self.rng
-            )
-        if self.integrator == "midpoint":
-            options |= {"memory": self._memory, "tolerance": self.tolerance}
-            if self._couplings.due():
-                frames = self._memory.frames[::-4] or [(spins, transverse(self._field(spins), spins))]
-                self._memory.couple(self._couplings.fit(self.atoms, lengths, frames))
-        return INTEGRATORS[self.integrator](spins, self._field, self.dt, **options)
+        heat = self._spins.step(self, self._spin_temperature(time))
+        self.spin_heat += heat
+        give(self._spin_bath(), heat)
 
     def _spin_bath(self):
         """The temperature of the spins' bath as the user gave it."""
@@ -316,23 +268,6 @@ class SpinDynamics(OperatedDynamics):
 
     def _spin_temperature(self, time):
         return bath_temperature(self._spin_bath(), time)
-
-    def _field(self, spins):
-        """Fields (n, 3) of the moving moments turned to ``spins``."""
-        self._write(spins)
-        self.evaluations += 1
-        fields = exchange_fields(self.atoms)[self._moving]
-        if self._follow_model:
-            lengths = moment_lengths(self.atoms)[self._moving]
-            if not (lengths > 0).all():
-                raise InputError("Expected magmoms above zero for all moments, got zero: use moment_lengths='fixed'.")
-            self._lengths[self._moving] = lengths
-        return fields
-
-    def _write(self, spins):
-        moments = self._moments.copy()
-        moments[self._moving] = self._lengths[self._moving, None] * spins
-        self.atoms.arrays[MOMENTS] = moments
 
 
 class SpinLatticeDynamics(SpinDynamics):
@@ -397,13 +332,13 @@ class SpinLatticeDynamics(SpinDynamics):
         pressure_interval=10,
         **kwargs,
     ):
-        _check_not_negative("friction", friction)
-        _check_temperature("spin_temperature_K", spin_temperature_K)
+        checks.not_negative("friction", friction)
+        checks.temperature("spin_temperature_K", spin_temperature_K)
         self.friction = friction
         self.spin_temperature_K = spin_temperature_K
         self.lattice_heat = self.barostat_heat = 0.0
         super().__init__(atoms, timestep, temperature_K, damping, rng, **kwargs)
-        _check_lattice(atoms)
+        checks.lattice(atoms)
         self._barostat = None
         if pressure is not None:
             self._barostat = Barostat(atoms, pressure, compressibility, pressure_relaxation_time, pressure_interval)
@@ -489,59 +424,4 @@ def _set_bath_state(bath, state):
         bath.set_state(state)
 
 
-def _mask(name, chosen, n):
-    """(N,) bool from indices, a mask or None."""
-    mask = np.zeros(n, bool)
-    if chosen is None or len(chosen) == 0:
-        return mask
-    try:
-        mask[np.asarray(chosen)] = True
-    except IndexError:
-        raise InputError(f"Expected {name} as indices below {n} or {n} booleans, got {chosen}.") from None
-    return mask
-
-
-def _check_choice(name, value, choices):
-    if value not in choices:
-        raise InputError(f"Expected {name} to be one of {', '.join(choices)}, got {value!r}.")
-
-
-def _check_positive(name, value, unit):
-    if not (np.isfinite(value) and value > 0):
-        raise InputError(f"Expected {name} > 0 in {unit}, got {value}.")
-
-
-def _check_not_negative(name, value):
-    if not (np.isfinite(value) and value >= 0):
-        raise InputError(f"Expected {name} >= 0, got {value}.")
-
-
-def _check_temperature(name, value):
-    if value is not None and not callable(value):
-        _check_not_negative(name, value)
-
-
-def _check_calculator(atoms, needs):
-    if atoms.calc is None:
-        raise InputError("Expected atoms with a calculator, got none: set atoms.calc, a SpinCalculator for instance.")
-    missing = [name for name in needs if name not in atoms.calc.implemented_properties]
-    if missing:
-        raise InputError(
-            f"Expected a calculator that gives {' and '.join(needs)}, got {type(atoms.calc).__name__} without "
-            f"{' and '.join(missing)}: use SpinCalculator, or NonMagnetic(calc) for a term without moments."
-        )
-
-
-def _check_lattice(atoms):
-    """Refuse a calculator whose forces come from undisplaced frames alone."""
-    terms = [term for term, _ in terms_of(atoms.calc)]
-    fitted = [term for term in terms if getattr(term, "lattice_fitted", True)]
-    if len(fitted) == len(terms):
-        return
-    displaced = atoms.copy()
-    displaced.positions += np.random.default_rng(0).normal(scale=0.02, size=displaced.positions.shape)
-    if not any(term.get_property("forces", displaced).any() for term in fitted):
-        raise InputError(
-            "Expected a model that knows the lattice, got one fitted on undisplaced frames only, whose forces mean "
-            "nothing: fit it to displaced frames with forces, add a calculator of the lattice, or use SpinDynamics."
-        )
+_check_positive, _check_calculator, _check_lattice = checks.positive, checks.calculator, checks.lattice
