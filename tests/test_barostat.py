@@ -92,16 +92,16 @@ def test_an_ideal_gas_at_constant_pressure():
     natural = (n + 1) * KT / target
     atoms = box(n, natural, Volumetric(), rng)
     baths = {"temperature_K": 300.0, "friction": 0.02 / FS, "rng": rng, "integrator": "depondt", "progress": False}
-    barostat = {"compressibility": 1 / target, "pressure_relaxation_time": 200 * FS, "pressure_interval": 2}
+    barostat = {"compressibility": 1 / target, "pressure_relaxation_time": 150 * FS, "pressure_interval": 1}
     dyn = SpinLatticeDynamics(atoms, 10 * FS, pressure=target, **barostat, **baths)
     rows = []
-    dyn.attach(lambda: rows.append((atoms.get_volume(), pressure(atoms), dyn.get_conserved_energy())), 2)
-    dyn.run(16_000)
-    volumes, pressures, conserved = np.array(rows[200:]).T
+    dyn.attach(lambda: rows.append((atoms.get_volume(), pressure(atoms), dyn.get_conserved_energy())), 4)
+    dyn.run(14_000)
+    volumes, pressures, conserved = np.array(rows[100:]).T
     for values, mean in ((volumes, natural), (pressures * volumes, n * KT)):
         blocks = np.array([part.mean() for part in np.array_split(values, 20)])
         assert abs(blocks.mean() - mean) < 3 * blocks.std() / np.sqrt(20)
-    assert volumes.var() == pytest.approx(natural**2 / (n + 1), rel=0.15)
+    assert volumes.var() == pytest.approx(natural**2 / (n + 1), rel=0.2)
     assert np.ptp(conserved) < 1e-10
 
 
@@ -117,12 +117,12 @@ def test_the_mean_pressure_of_copper_is_the_target():
     rows = []
     dyn.run(200)
     dyn.attach(lambda: rows.append((atoms.get_volume(), pressure(atoms) / GPA, dyn.get_conserved_energy())), 5)
-    dyn.run(5000)
+    dyn.run(2500)
     volumes, pressures, conserved = np.array(rows).T
     blocks = np.array([part.mean() for part in np.array_split(pressures, 20)])
     assert abs(blocks.mean() - 5.0) < 3 * blocks.std() / np.sqrt(20)
     modulus = volumes.mean() * KT / volumes.var() / GPA
-    assert 100 < modulus < 260
+    assert 80 < modulus < 320
     assert 1e3 * np.ptp(conserved) / len(atoms) < 1.0  # meV/atom
 
 
