@@ -8,6 +8,7 @@ colour separates, a marker or a line style separates as well. matplotlib is impo
 import numpy as np
 
 from ase_spinml.errors import InputError
+from ase_spinml.moments import get_spins, magnetic_mask
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -113,6 +114,51 @@ def error_against_angle(angles, errors, *, label, unit, bins=9, ax=None):
     rmse = [np.sqrt(np.mean(errors[number == k] ** 2)) for k in filled]
     ax.plot((edges[filled] + edges[filled + 1]) / 2, rmse, ms=6, lw=1.5, label="RMSE of the range", **_style(1))
     ax.set(xlabel="angle between spins (degrees)", ylabel=f"error of {label} ({unit})", xlim=(0, 180))
+    ax.legend(fontsize="small")
+    return ax
+
+
+def spin_texture(atoms, *, ax=None, colorbar=True):
+    """Magnetic atoms seen from +z: colour says how far a spin points up or down, the arrow its part in the plane.
+
+    atoms: frame with moments; atoms without one are left out.
+    colorbar: draw the scale of the colours beside the picture.
+    Raises InputError when no atom has a moment.
+    """
+    magnetic = magnetic_mask(atoms)
+    if not magnetic.any():
+        raise InputError("Expected a frame with moments to draw, got none above zero: set them with set_moments.")
+    from matplotlib.collections import EllipseCollection
+    from scipy.spatial import cKDTree
+
+    ax = _axes(ax)
+    places, spins = atoms.positions[magnetic, :2], get_spins(atoms)[magnetic]
+    apart = np.median(cKDTree(places).query(places, 2)[0][:, 1]) if len(places) > 1 else 1.0
+    size = np.full(len(places), apart)
+    where = {"offsets": places, "offset_transform": ax.transData, "units": "xy"}
+    discs = EllipseCollection(size, size, 0 * size, cmap="RdBu", **where)
+    discs.set(array=spins[:, 2], clim=(-1, 1), alpha=0.8, linewidth=0)
+    ax.add_collection(discs)
+    arrows = {"pivot": "mid", "angles": "xy", "units": "xy", "scale_units": "xy", "scale": 1 / apart, "minlength": 0}
+    ax.quiver(*places.T, *spins[:, :2].T, width=0.1 * apart, color="black", **arrows)
+    ax.set(xlabel="x (Å)", ylabel="y (Å)", aspect="equal")
+    if colorbar:
+        ax.figure.colorbar(discs, ax=ax, label="$e_z$", shrink=0.85)
+    return ax
+
+
+def energy_path(path, *, ax=None):
+    """Energy along a path between two magnetic states: images, the curve through them, the barrier in the legend.
+
+    path: :class:`ase_spinml.dynamics.path.EnergyPath`, as from ``SpinNEB.path()``.
+    """
+    ax = _axes(ax)
+    start = path.energies[0]
+    x, energy = path.curve()
+    ax.plot(x, 1e3 * (energy - start), color=COLOURS[0], lw=1.5, label=f"barrier {1e3 * path.barrier():.2f} meV")
+    ax.plot(path.coordinates, 1e3 * (path.energies - start), ls="", ms=5, label="images", **_style(1))
+    ax.axhline(0, color="0.5", lw=0.8, zorder=0)
+    ax.set(xlabel="geodesic distance (rad)", ylabel="energy above the first state (meV)")
     ax.legend(fontsize="small")
     return ax
 
