@@ -1,8 +1,8 @@
 """The one form of a frame that every format is read into and written from.
 
-A frame is an :class:`ase.Atoms` with ``arrays["initial_magmoms"]`` (N, 3) in mu_B, ``arrays["exchange_fields"]`` (N, 3),
--dE/dm in eV/mu_B, and energy, forces and stress in a single-point calculator. Where a field of an atom is unknown its
-row is NaN; a label that a whole frame lacks is absent. Moments given as one number per atom are kept in
+A frame is an :class:`ase.Atoms` with ``arrays["initial_magmoms"]`` (N, 3) in mu_B, ``arrays["exchange_fields"]``
+(N, 3), -dE/dm in eV/mu_B, and energy, forces and stress in a single-point calculator. Where a field of an atom is
+unknown its row is NaN; a label that a whole frame lacks is absent. Moments given as one number per atom are kept in
 ``arrays["collinear_magmoms"]`` and never taken for vectors.
 """
 

@@ -204,7 +204,7 @@ def _frame(symbols, periodic, row):
             stress=stress_from_virial(row["virial"], cell) if "virial" in row and cell is not None else None,
         )
     except KeyError as error:
-        raise InputError(f"Expected chemical symbols in type_map.raw, got {error}: correct it or give species=.") from None
+        raise InputError(f"Expected chemical symbols in type_map.raw, got {error}: give species=.") from None
 
 
 def _load_raw(file):

@@ -1,8 +1,8 @@
 """Configurations of magnetic moment tensor potentials (``.cfg`` of MLIP).
 
 Columns of ``AtomData``: ``cartes_x`` ..., ``fx`` ..., ``magmom_x/y/z`` in mu_B and ``en_der_mx/my/mz``, which is
-**+dE/dm** in eV/mu_B: the sign is turned on the way in and out. ``Energy`` is in eV; ``PlusStress`` is extensive, in eV,
-minus ASE's stress times the volume, in the order xx yy zz yz xz xy. Types are numbers from zero.
+**+dE/dm** in eV/mu_B: the sign is turned on the way in and out. ``Energy`` is in eV; ``PlusStress`` is extensive, in
+eV, minus ASE's stress times the volume, in the order xx yy zz yz xz xy. Types are numbers from zero.
 """
 
 import numpy as np
@@ -178,7 +178,7 @@ def _frame(blocks, species, lines):
     written = features.pop("species", None)
     species = species if species is not None else written and written.split(",")
     if not species:
-        raise InputError(f"Expected the symbols of the types in {lines.path}, got numbers only: give species=['Fe', ...].")
+        raise InputError(f"Expected the symbols of the types in {lines.path}, got numbers: give species=['Fe', ...].")
     types = table["type"].astype(int)
     if (types != table["type"]).any() or types.min() < 0 or types.max() >= len(species):
         raise lines.error(f"types below {len(species)}, one per species", str(sorted(set(table["type"].tolist()))))

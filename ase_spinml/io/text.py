@@ -48,16 +48,16 @@ class Lines:
         self.number, self.cut = 0, False
         if self.path.is_dir():
             raise InputError(f"Expected {what}, got the folder {self.path}: name the file in it.")
-        self._file = open(self.path, "rb")  # noqa: SIM115  closed by close()
+        self._raw = self._file = self.path.open("rb")
         if self._file.peek(2)[:2] == b"\x1f\x8b":
-            self._file = gzip.open(self._file)
+            self._file = gzip.GzipFile(fileobj=self._raw)
         self._held = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._file.close()
+        self._raw.close()
 
     def __iter__(self):
         while (line := self.next_or_none()) is not None:
