@@ -13,6 +13,8 @@ _HOME = {
     "write_ladder": "vasp_ladder",
     "read_ladder": "vasp_ladder",
     "VaspWarning": "vasp_checks",
+    # labels
+    "check_labels": "checks",
     # other codes
 }
 
