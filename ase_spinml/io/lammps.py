@@ -5,8 +5,8 @@ atoms: any unit vector and length zero). LAMMPS wants triangular cells, so a fra
 moments, fields and forces with it.
 
 Dumps name their columns. ``sp``, ``spx spy spz`` and ``fx fy fz`` are taken as they are; columns like ``c_spin[1]``
-have the names that the input script gave them, which the file does not repeat. The first four are taken for ``sp spx spy
-spz`` if the last three of these are unit vectors; the rest needs ``compute=``.
+have the names that the input script gave them, which the file does not repeat. The first four are taken for ``sp spx
+spy spz`` if the last three of these are unit vectors; the rest needs ``compute=``.
 
 The magnetic force ``fm`` of LAMMPS is an angular velocity in rad/ps whose relation to -dE/dm depends on the pair style:
 learned potentials give fm = m H / hbar (m the length of the moment), the built-in exchange drops a factor 2 and the
