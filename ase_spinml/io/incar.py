@@ -66,7 +66,7 @@ def values(tags, name, where="INCAR"):
         return None
     found = tags[name]
     if not isinstance(found, str):
-        return np.atleast_1d(np.array(found, dtype=float))
+        return np.ravel(np.array(found, dtype=float))
     out = []
     for word in found.split():
         if match := _REPEATED.fullmatch(word):

@@ -17,7 +17,8 @@ _PENALTY = re.compile(rf"\s*E_p\s*=\s*({NUMBER})\s+lambda\s*=\s*({NUMBER})\s*", 
 _ELECTRONIC = re.compile(rf"\s*[A-Z]{{3}}:\s*(\d+|\*+)\s*({NUMBER})\s.*", re.ASCII)
 _ENERGIES = re.compile(
     rf"\s*(\d+|\*+)\s+(?:T=\s*{NUMBER}\s+E=\s*{NUMBER}\s+)?F=\s*({NUMBER})\s+E0=\s*({NUMBER})"
-    rf"(?:\s+d E\s*=\s*{NUMBER}|\s+EK=\s*{NUMBER}\s+SP=\s*{NUMBER}\s+SK=\s*{NUMBER})(?:\s+mag=\s*({NUMBER}(?:\s*{NUMBER}){{0,2}}))?\s*",
+    rf"(?:\s+d E\s*=\s*{NUMBER}|\s+EK=\s*{NUMBER}\s+SP=\s*{NUMBER}\s+SK=\s*{NUMBER})"
+    rf"(?:\s+mag=\s*({NUMBER}(?:\s*{NUMBER}){{0,2}}))?\s*",
     re.ASCII,
 )
 _MOMENTS = re.compile(r"\s*ion\s+MW_int\s+M_int\s*", re.ASCII)

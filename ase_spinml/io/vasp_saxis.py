@@ -25,7 +25,7 @@ def saxis_rotation(saxis):
 
 
 def nearest_rotation(matrix, tolerance=1e-6):
-    """Rotation nearest to a printed matrix (3, 3) with rounded entries; None where that is further than ``tolerance``."""
+    """Rotation nearest to a printed matrix (3, 3); None where an entry is further from it than ``tolerance``."""
     u, _, v = np.linalg.svd(matrix)
     rotation = u @ v
     return rotation if np.abs(rotation - matrix).max() < tolerance and np.linalg.det(rotation) > 0 else None

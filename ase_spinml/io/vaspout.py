@@ -49,7 +49,7 @@ def read_vaspout(path):
             raise
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
             raise Damaged(
-                f"Expected {Path(path).name} to be a whole HDF5 file, got '{str(error)[:100]}': take an undamaged copy.",
+                f"Expected {Path(path).name} to be a whole HDF5 file, got '{str(error)[:99]}': take a good copy.",
                 keepable=False,
             ) from None
     for k in range(len(data["energies"])):
@@ -167,7 +167,7 @@ class _Vaspout:
         return table[:, [tags.index(tag) for tag in _TAGS]]
 
     def _moments(self, run, steps, n):
-        """PAW moments summed over orbitals: (steps, N) or (steps, N, 3) in the SAXIS frame; None where there are none."""
+        """PAW moments summed over orbitals: (steps, N), or (steps, N, 3) in the SAXIS frame; None without any."""
         components = {"none": 1, "collinear": 2, "noncollinear": 4}[run.spin]
         for name in ("spin_moments/values", "moments"):
             table = self.array(f"{_DYNAMICS}/magnetism/{name}", (-1, -1, n, -1), required=False)

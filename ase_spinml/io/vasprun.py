@@ -17,7 +17,7 @@ from ase_spinml.io.vasp_text import ADVICE, Damaged, number, open_bytes, unreada
 
 _PIECE = 1 << 16
 _LONGEST = 1 << 22
-_SKIPPED = {"dos", "eigenvalues", "projected", "kpoints", "primitive_cell", "born_charges", "dynmat", "dielectricfunction"}
+_SKIPPED = {"dos", "eigenvalues", "projected", "kpoints", "primitive_cell", "dynmat", "dielectricfunction"}
 _PARAMETERS = {"ISPIN", "LNONCOLLINEAR", "LSORBIT", "SAXIS", "NELM", "ISMEAR", "I_CONSTRAINED_M"}
 _ODD_SYMBOLS = {"X": "Xe", "r": "Zr"}  # VASP cuts these two short
 
