@@ -15,10 +15,11 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from ase_spinml.descriptors.soso import SOSO
+from ase_spinml.errors import InputError
 from ase_spinml.models.design import Directions, Term, design, field_directions, tangents
 from ase_spinml.models.kernels import Linear
 
-SPINS, LEAST_PER_FRAME, MOST_PER_FRAME = 640, 8, 32
+SPINS, LEAST_PER_FRAME, MOST_PER_FRAME = 400, 8, 32
 """How many atoms are asked for their fields, in all and in a frame: the weights are few, more would only add work."""
 
 CONDITION = 1e-10
@@ -69,6 +70,11 @@ def field_rows(frames, labels, magnetic, cutoff, rng):
         Range of the model in Angstrom.
     rng : numpy Generator
         Chooses the atoms that are asked where there are many.
+
+    Raises
+    ------
+    InputError
+        A frame in which no atom has a neighbour within the cutoff.
     """
     species = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})
     descriptor = SOSO(species, cutoff, spin_l_max=2, n_max_angular=4, l_max=2, magnetic=magnetic).fit(frames)
@@ -82,6 +88,8 @@ def field_rows(frames, labels, magnetic, cutoff, rng):
     most = int(np.clip(SPINS // len(frames), LEAST_PER_FRAME, MOST_PER_FRAME))
     for frame, label in zip(frames, labels, strict=True):
         structure = descriptor.structure(frame)
+        if not len(structure.i):
+            raise InputError(f"Expected a cutoff that reaches neighbours, got {cutoff} Angstrom, which reaches none.")
         spins = structure.spins.numpy()
         known = np.flatnonzero(label.labelled_spins & spins.any(axis=1))
         if len(known) > most:
