@@ -15,7 +15,38 @@ _HOME = {
     "VaspWarning": "vasp_checks",
     # labels
     "check_labels": "checks",
-    # other codes
+    # other codes: frames
+    "read_frames": "extxyz",
+    "write_frames": "extxyz",
+    "read_dialect": "extxyz",
+    "write_dialect": "extxyz",
+    "read_deepmd": "deepmd",
+    "write_deepmd": "deepmd",
+    "read_mtp": "mtp",
+    "write_mtp": "mtp",
+    "read_abacus": "abacus",
+    "read_deltaspin": "deltaspin",
+    "read_lammps_data": "lammps",
+    "write_lammps_data": "lammps",
+    "read_lammps_dump": "lammps_dump",
+    "write_lammps_dump": "lammps_dump",
+    # other codes: exchange tables
+    "ExchangeTable": "exchange",
+    "with_reverses": "exchange",
+    "pair_energy": "exchange",
+    "read_tb2j": "tb2j",
+    "write_tb2j": "tb2j",
+    "read_uppasd": "uppasd",
+    "write_uppasd": "uppasd",
+    "read_vampire": "vampire",
+    "write_vampire": "vampire",
+    "read_spirit": "spirit",
+    "write_spirit": "spirit",
+    # any of these
+    "read_any": "formats",
+    "write_any": "formats",
+    "guess_format": "formats",
+    "describe": "summary",
 }
 
 __all__ = sorted(_HOME)

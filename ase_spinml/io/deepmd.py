@@ -99,6 +99,11 @@ def write_deepmd(path, frames, form="npy"):
         raise
 
 
+def write_raw(path, frames):
+    """Write frames as DeePMD systems in text form, see :func:`write_deepmd`."""
+    write_deepmd(path, frames, form="raw")
+
+
 def _rows(atoms):
     """One frame as flat rows by file name."""
     found = contents(atoms)

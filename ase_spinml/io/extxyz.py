@@ -109,7 +109,7 @@ def write_frames(path, frames):
     frames = as_frames(frames)
     with whole_file(path) as file:
         for atoms in frames:
-            write_xyz(file, [_for_writing(atoms)])
+            write_xyz(file, [for_writing(atoms)])
 
 
 def write_dialect(path, frames, dialect):
@@ -132,7 +132,7 @@ def write_dialect(path, frames, dialect):
             write_xyz(file, [_to_dialect(atoms, names, dialect)], write_results=False)
 
 
-def _for_writing(atoms):
+def for_writing(atoms):
     """Copy of a frame with everything where the writer looks for it."""
     frame = atoms.copy()
     if np.ndim(frame.arrays.get(MOMENTS)) == 1:  # one number per atom, as ase.build.bulk presets it

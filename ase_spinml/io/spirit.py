@@ -16,6 +16,7 @@ from ase_spinml.moments import unit_rows
 
 _WHAT = "a configuration file of Spirit"
 _MEV = 1e-3
+_NUMBERS = ("n_shells_exchange", "n_shells_dmi", "lattice_constant", "mu_s", "jij", "dij", "dm_chirality")
 _CELLS = {
     "sc": np.eye(3),
     "fcc": 0.5 * (1 - np.eye(3)),
@@ -48,7 +49,7 @@ def read_spirit(path, species=None):
     keys = _keywords(path)
     kind = keys.get("hamiltonian", ["heisenberg_neighbours"])[0]
     if kind not in ("heisenberg_pairs", "heisenberg_neighbours") or "interaction_pairs_file" in keys:
-        raise InputError(f"Expected heisenberg_pairs or heisenberg_neighbours in {path}, got {kind} or a separate file.")
+        raise InputError(f"Expected heisenberg_pairs or heisenberg_neighbours in {path}, got {kind} or a file of pairs.")
     cell, scaled, moments = _geometry(keys, kind, path)
     positions = scaled @ cell
     if kind == "heisenberg_pairs":
@@ -116,11 +117,11 @@ def _keywords(path):
                 raise lines.error(f"{name} once", line)
             if name in ("bravais_vectors", "basis"):
                 count = 3 if name == "bravais_vectors" else lines.integer(lines.next("a count").strip(), "a count")
-                rows = [lines.numbers(lines.next("a vector").split("#")[0].split(), 3, "a vector") for _ in range(count)]
-                keys[name] = np.array(rows)
+                rows = [lines.next("a vector").split("#")[0].split() for _ in range(count)]
+                keys[name] = np.array([lines.numbers(row, 3, "a vector") for row in rows])
             elif name == "n_interaction_pairs":
                 keys["pairs"] = _pairs(lines, lines.integer((words[1:] or [""])[0], "a number of pairs"))
-            elif name in ("n_shells_exchange", "n_shells_dmi", "lattice_constant", "mu_s", "jij", "dij", "dm_chirality"):
+            elif name in _NUMBERS:
                 keys[name] = lines.numbers(words[1:], None, f"numbers behind {name}")
             else:
                 keys[name] = words[1:]
@@ -141,7 +142,7 @@ def _pairs(lines, count):
     column = dict(zip(names, np.array(rows).T, strict=True))
     S = np.stack([column[name] for name in ("da", "db", "dc")], axis=1)
     ends = np.stack([column["i"], column["j"]])
-    if (ends != np.round(ends)).any() or (S != np.round(S)).any():
+    if (ends != np.round(ends)).any() or (np.round(S) != S).any():
         raise lines.error("whole numbers for i j da db dc", "others")
     dmi = np.stack([column.get(name, np.zeros(count)) for name in ("Dijx", "Dijy", "Dijz")], axis=1)
     if "Dij" in column:
