@@ -150,7 +150,7 @@ def spin_texture(atoms, *, ax=None, colorbar=True):
 def energy_path(path, *, ax=None):
     """Energy along a path between two magnetic states: images, the curve through them, the barrier in the legend.
 
-    path: :class:`ase_spinml.dynamics.path.EnergyPath`, as from ``SpinNEB.path()``.
+    path: :class:`ase_spinml.landscape.path.EnergyPath`, as from ``SpinNEB.path()``.
     """
     ax = _axes(ax)
     start = path.energies[0]

@@ -15,7 +15,7 @@ from ase.calculators.mixing import SumCalculator
 from ase.optimize import FIRE, LBFGS, LBFGSLineSearch
 
 from ase_spinml import Heisenberg, Relaxation, SpinFilter, Zeeman, set_moments
-from ase_spinml.dynamics.optimizer import DescentLBFGS
+from ase_spinml.landscape.optimizer import DescentLBFGS
 from ase_spinml.moments import random_directions
 
 SQUARE, TRIANGULAR = [1, 1, 10], [[1, 0, 0], [0.5, 0.75**0.5, 0], [0, 0, 10]]

@@ -83,7 +83,8 @@ def test_torch_and_numpy_take_the_same_step(rng):
     first, second = spins, torch.from_numpy(spins)
     for _ in range(20):
         first, _ = midpoint_step(first, model.field, FS, damping=0.1, noise=noise, memory=memories[0])
-        second, _ = midpoint_step(second, torch_field, FS, damping=0.1, noise=torch.from_numpy(noise), memory=memories[1])
+        options = {"noise": torch.from_numpy(noise), "memory": memories[1]}
+        second, _ = midpoint_step(second, torch_field, FS, damping=0.1, **options)
     assert second.dtype == torch.float64
     assert np.allclose(first, second.numpy(), rtol=0, atol=1e-11)
 

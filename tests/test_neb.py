@@ -10,10 +10,10 @@ from ase.io import read
 from ase.optimize import FIRE
 
 from ase_spinml import Anisotropy, Heisenberg, Relaxation, SpinNEB, get_moments, get_spins, interpolate, set_moments
-from ase_spinml.dynamics.modes import pushed, spin_modes
-from ase_spinml.dynamics.path import EnergyPath
-from ase_spinml.dynamics.spheres import angles, distance
 from ase_spinml.errors import InputError
+from ase_spinml.landscape.modes import pushed, spin_modes
+from ase_spinml.landscape.path import EnergyPath
+from ase_spinml.landscape.spheres import angles, distance
 from ase_spinml.moments import random_directions
 
 K, HARD = 1e-3, 0.5e-3

@@ -211,9 +211,9 @@ def test_step_limit_is_reported():
     ("options", "message"),
     [
         ({"moves": "spin"}, "Expected moves to be 'spins', 'atoms' or 'both', got 'spin'"),
-        ({"frozen_moments": [16]}, "Expected frozen_moments to be 16 booleans or indices below 16"),
-        ({"frozen_moments": [True, False]}, "Expected frozen_moments to be 16 booleans"),
-        ({"frozen_moments": [0.5]}, "Expected frozen_moments to be 16 booleans"),
+        ({"frozen_moments": [16]}, "Expected frozen_moments as indices below 16 or 16 booleans, got"),
+        ({"frozen_moments": [True, False]}, "Expected frozen_moments as indices below 16 or 16 booleans"),
+        ({"frozen_moments": [0.5]}, "Expected frozen_moments as indices below 16 or 16 booleans"),
         ({"frozen_moments": range(16)}, "Expected a moment above zero that may turn, got none"),
         ({"length_scale": 0.0}, "Expected length_scale > 0 in Angstrom per radian"),
     ],

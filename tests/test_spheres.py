@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ase_spinml.dynamics.spheres import TurningCoordinates, angles, distance, exponential, logarithm
+from ase_spinml.landscape.spheres import TurningCoordinates, angles, distance, exponential, logarithm
 from ase_spinml.moments import random_directions, transverse
 
 

@@ -6,8 +6,8 @@ import pytest
 from ase import Atoms
 
 from ase_spinml import set_moments
-from ase_spinml.dynamics.path import EnergyPath
 from ase_spinml.errors import InputError
+from ase_spinml.landscape.path import EnergyPath
 from ase_spinml.moments import random_directions
 from ase_spinml.plotting import energy_path, spin_texture
 

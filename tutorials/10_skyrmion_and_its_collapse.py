@@ -12,7 +12,7 @@ from ase.calculators.mixing import SumCalculator
 
 from ase_spinml import Heisenberg, Relaxation, SpinDynamics, SpinNEB, Zeeman, get_spins, interpolate, set_moments
 from ase_spinml.analysis import topological_charge
-from ase_spinml.dynamics.modes import pushed, spin_modes
+from ase_spinml.landscape.modes import pushed, spin_modes
 
 N = 30
 calculator = SumCalculator([Heisenberg(exchange=[0.010], dmi=[0.006]), Zeeman((0, 0, 25))])

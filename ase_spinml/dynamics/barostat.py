@@ -16,7 +16,7 @@ Source: Bernetti and Bussi, J. Chem. Phys. 153, 114107 (2020).
 import numpy as np
 from ase import units
 
-from ase_spinml.dynamics.schedules import positive
+from ase_spinml.checks import positive
 from ase_spinml.errors import InputError
 
 

@@ -24,7 +24,7 @@ dependence of the fields on the positions.
 import numpy as np
 from ase import units
 
-from ase_spinml.dynamics.schedules import not_negative, positive
+from ase_spinml.checks import not_negative, positive
 from ase_spinml.errors import InputError
 
 

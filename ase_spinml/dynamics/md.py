@@ -7,7 +7,7 @@ zero. Spins have no kinetic energy: ``atoms.get_total_energy()`` is conserved wi
 import numpy as np
 from ase import units
 
-from ase_spinml.dynamics import checks
+from ase_spinml import checks
 from ase_spinml.dynamics.barostat import Barostat
 from ase_spinml.dynamics.host import HostSpins
 from ase_spinml.dynamics.integrators import INTEGRATORS
@@ -422,6 +422,3 @@ def _bath_state(bath):
 def _set_bath_state(bath, state):
     if state is not None:
         bath.set_state(state)
-
-
-_check_positive, _check_calculator, _check_lattice = checks.positive, checks.calculator, checks.lattice

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from ase_spinml.checks import not_negative
 from ase_spinml.errors import InputError
 
 
@@ -39,18 +40,6 @@ def ramp(start_K, stop_K, duration, start_time=0.0):
     if not np.isfinite(start_time):
         raise InputError(f"Expected a finite start_time in ASE time units, got {start_time}.")
     return partial(_ramp, float(start_K), float(stop_K), float(duration), float(start_time))
-
-
-def not_negative(name, value, unit):
-    """Refuse what is not a finite number >= 0."""
-    if not (np.isfinite(value) and value >= 0):
-        raise InputError(f"Expected {name} >= 0 in {unit}, got {value}.")
-
-
-def positive(name, value, unit):
-    """Refuse what is not a finite number > 0."""
-    if not (np.isfinite(value) and value > 0):
-        raise InputError(f"Expected {name} > 0 in {unit}, got {value}.")
 
 
 def _ramp(start_K, stop_K, duration, start_time, time):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 
-from ase_spinml.dynamics.schedules import not_negative, positive
+from ase_spinml.checks import not_negative, positive
 from ase_spinml.errors import InputError
 
 _SIGMA = 1.0 / np.sqrt(8.0 * np.log(2.0))  # standard deviation of a Gaussian over its full width at half maximum

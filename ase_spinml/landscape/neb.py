@@ -13,12 +13,12 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.utils.abc import Optimizable
 
-from ase_spinml.dynamics.md import _check_calculator, _check_positive
-from ase_spinml.dynamics.optimizer import DescentLBFGS
-from ase_spinml.dynamics.path import EnergyPath, check_same_atoms
-from ase_spinml.dynamics.spheres import TurningCoordinates, logarithm
-from ase_spinml.dynamics.turning import USUAL_STEP, free_moments, measured_length_scale, spin_gradient
+from ase_spinml import checks
 from ase_spinml.errors import InputError
+from ase_spinml.landscape.optimizer import DescentLBFGS
+from ase_spinml.landscape.path import EnergyPath, check_same_atoms
+from ase_spinml.landscape.spheres import TurningCoordinates, logarithm
+from ase_spinml.landscape.turning import USUAL_STEP, free_moments, measured_length_scale, spin_gradient
 from ase_spinml.moments import MOMENTS, get_moments, unit_rows
 from ase_spinml.terms import is_conservative, potential_energy
 
@@ -32,7 +32,7 @@ class SpinNEB(Optimizable):
     ``fmax`` is the largest force on a spin of an inner image, in eV per radian. The end images stay as they are: relax
     them before (:class:`ase_spinml.Relaxation`). Images may share one calculator. Optimizers that search along lines
     need an energy, which a band does not have. FIRE is the sturdiest that works; the default of :meth:`run`,
-    :class:`~ase_spinml.dynamics.optimizer.DescentLBFGS`, is faster where the springs are soft, as by default.
+    :class:`~ase_spinml.landscape.optimizer.DescentLBFGS`, is faster where the springs are soft, as by default.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class SpinNEB(Optimizable):
     frozen_moments : array_like, optional
         Indices of, or N booleans for, moments that stay.
     length_scale : float, optional
-        Angstrom per radian, as in :class:`ase_spinml.dynamics.relaxation.SpinFilter`.
+        Angstrom per radian, as in :class:`ase_spinml.landscape.relaxation.SpinFilter`.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class SpinNEB(Optimizable):
         if len(images) < 3:
             raise InputError(f"Expected at least 3 images, both ends included, got {len(images)}: use interpolate.")
         for image in images:
-            _check_calculator(image, ("energy", "exchange_fields"))
+            checks.calculator(image, ("energy", "exchange_fields"))
             if not is_conservative(image.calc):
                 raise InputError(
                     "Expected exchange fields that derive from an energy, got spin torques of a current or of a model "
@@ -81,8 +81,8 @@ class SpinNEB(Optimizable):
         curvature_scale = self._measured_scale() if length_scale is None or k is None else 1.0
         self.length_scale = curvature_scale if length_scale is None else length_scale
         self.k = 7.0 * curvature_scale**2 if k is None else k
-        _check_positive("length_scale", self.length_scale, "Angstrom per radian")
-        _check_positive("k", self.k, "eV/rad^2")
+        checks.positive("length_scale", self.length_scale, "Angstrom per radian")
+        checks.positive("k", self.k, "eV/rad^2")
 
     def run(self, fmax=1e-4, steps=2000, optimizer=DescentLBFGS, logfile=None, **kwargs):
         """Relax the band with ``optimizer`` (``kwargs`` go to it) until no spin feels more than ``fmax`` (eV/rad).
@@ -92,7 +92,7 @@ class SpinNEB(Optimizable):
         bool
             Whether that was reached within ``steps`` steps.
         """
-        _check_positive("fmax", fmax, "eV per radian")
+        checks.positive("fmax", fmax, "eV per radian")
         return bool(optimizer(self, logfile=logfile, **kwargs).run(fmax=fmax, steps=steps))
 
     def path(self):

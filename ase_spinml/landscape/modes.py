@@ -8,10 +8,10 @@ elastic band exactly one is negative.
 
 import numpy as np
 
-from ase_spinml.dynamics.md import _check_calculator, _check_positive
-from ase_spinml.dynamics.spheres import TurningCoordinates, exponential
-from ase_spinml.dynamics.turning import free_moments, spin_gradient
+from ase_spinml import checks
 from ase_spinml.errors import InputError
+from ase_spinml.landscape.spheres import TurningCoordinates, exponential
+from ase_spinml.landscape.turning import free_moments, spin_gradient
 from ase_spinml.moments import get_moments, get_spins, set_moments, transverse, unit_rows
 
 
@@ -45,8 +45,8 @@ def spin_modes(atoms, n_modes=6, frozen_moments=None, step=1e-4, tolerance=1e-6)
     """
     from scipy.sparse.linalg import LinearOperator, eigsh
 
-    _check_calculator(atoms, ("exchange_fields",))
-    _check_positive("step", step, "radians")
+    checks.calculator(atoms, ("exchange_fields",))
+    checks.positive("step", step, "radians")
     free = free_moments(atoms, frozen_moments)
     size = 2 * int(free.sum())
     if not 1 <= n_modes <= size:

@@ -2,8 +2,8 @@
 
 The energy changes with the direction e_i of a moment by -m_i H_i per radian (its part perpendicular to e_i), so the
 torque |m_i x H_i|, in eV, is to a spin what the force is to an atom. A spin moves on its sphere:
-:class:`ase_spinml.dynamics.spheres.TurningCoordinates` turns the straight steps of an optimizer into rotations. Lengths
-stay, zero moments stay zero.
+:class:`ase_spinml.landscape.spheres.TurningCoordinates` turns the straight steps of an optimizer into rotations.
+Lengths stay, zero moments stay zero.
 """
 
 import time
@@ -12,11 +12,11 @@ import numpy as np
 from ase.parallel import world
 from ase.utils.abc import Optimizable
 
-from ase_spinml.dynamics.md import _check_calculator, _check_lattice, _check_positive
-from ase_spinml.dynamics.optimizer import DescentLBFGS
-from ase_spinml.dynamics.spheres import TurningCoordinates
-from ase_spinml.dynamics.turning import USUAL_STEP, free_moments, measured_length_scale, spin_gradient
+from ase_spinml import checks
 from ase_spinml.errors import InputError
+from ase_spinml.landscape.optimizer import DescentLBFGS
+from ase_spinml.landscape.spheres import TurningCoordinates
+from ase_spinml.landscape.turning import USUAL_STEP, free_moments, measured_length_scale, spin_gradient
 from ase_spinml.moments import MOMENTS, get_moments, unit_rows
 from ase_spinml.terms import is_conservative, potential_energy
 
@@ -64,12 +64,12 @@ class SpinFilter(Optimizable):
     def __init__(self, atoms, moves="spins", frozen_moments=None, torque_max=1e-4, length_scale=None):
         if moves not in MOVES:
             raise InputError(f"Expected moves to be 'spins', 'atoms' or 'both', got {moves!r}: choose one of these.")
-        _check_positive("torque_max", torque_max, "eV")
+        checks.positive("torque_max", torque_max, "eV")
         self.turns, self.shifts = moves != "atoms", moves != "spins"
         needs = ("exchange_fields",) * self.turns + ("forces",) * self.shifts
-        _check_calculator(atoms, needs)
+        checks.calculator(atoms, needs)
         if self.shifts:
-            _check_lattice(atoms)
+            checks.lattice(atoms)
         self.atoms = atoms
         self.torque_max = torque_max
         self.conservative = is_conservative(atoms.calc)
@@ -83,7 +83,7 @@ class SpinFilter(Optimizable):
                 length_scale = measured_length_scale(self.coordinates, self._gradient_at)
                 atoms.arrays[MOMENTS] = start
                 self._adopt()
-            _check_positive("length_scale", length_scale, "Angstrom per radian")
+            checks.positive("length_scale", length_scale, "Angstrom per radian")
         self.length_scale = length_scale
 
     def ndofs(self):
@@ -187,7 +187,7 @@ class Relaxation:
     atoms, moves, frozen_moments, length_scale
         As in :class:`SpinFilter`.
     optimizer : class
-        Any optimizer of ASE, or the default :class:`~ase_spinml.dynamics.optimizer.DescentLBFGS`.
+        Any optimizer of ASE, or the default :class:`~ase_spinml.landscape.optimizer.DescentLBFGS`.
     trajectory : str, optional
         File for the atoms of every step.
     logfile : str or file, optional
@@ -239,8 +239,8 @@ class Relaxation:
         InputError
             A criterion that is not above zero.
         """
-        _check_positive("fmax", fmax, "eV/Angstrom")
-        _check_positive("torque_max", torque_max, "eV")
+        checks.positive("fmax", fmax, "eV/Angstrom")
+        checks.positive("torque_max", torque_max, "eV")
         self.filter.torque_max = torque_max
         return bool(self.optimizer.run(fmax=fmax, steps=steps))
 

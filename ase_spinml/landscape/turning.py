@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ase_spinml import checks
 from ase_spinml.errors import InputError
 from ase_spinml.moments import get_moments, transverse
 from ase_spinml.terms import exchange_fields
@@ -30,19 +31,7 @@ def free_moments(atoms, frozen):
 
     Raises InputError for indices out of range, a mask of another length, or when none is left.
     """
-    free = get_moments(atoms).any(axis=1)
-    if frozen is not None:
-        frozen = np.asarray(frozen)
-        n = len(atoms)
-        mask = frozen.dtype == bool
-        fits = frozen.shape == (n,) if mask else frozen.dtype.kind in "iu" and np.all((frozen >= -n) & (frozen < n))
-        if frozen.size and not fits:
-            raise InputError(
-                f"Expected frozen_moments to be {n} booleans or indices below {n}, got {frozen.tolist()}: "
-                f"name the moments that stay."
-            )
-        if frozen.size:
-            free[frozen] = False
+    free = get_moments(atoms).any(axis=1) & ~checks.mask("frozen_moments", frozen, len(atoms))
     if not free.any():
         raise InputError("Expected a moment above zero that may turn, got none: set moments, freeze fewer of them.")
     return free

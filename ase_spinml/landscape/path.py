@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ase_spinml.dynamics.spheres import angles, exponential, logarithm
 from ase_spinml.errors import InputError
+from ase_spinml.landscape.spheres import angles, exponential, logarithm
 from ase_spinml.moments import get_moments, get_spins, set_moments, transverse, unit_rows
 
 OPPOSITE = 1e-8
