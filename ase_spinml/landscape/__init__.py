@@ -1,0 +1,1 @@
+"""Energy landscapes of magnets: minima, saddles, paths between states."""
