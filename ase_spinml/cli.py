@@ -8,6 +8,7 @@ import sys
 from functools import partial
 
 import ase_spinml
+from ase_spinml.cli_files import add_convert, add_info
 from ase_spinml.errors import SpinMLError
 
 
@@ -30,6 +31,8 @@ def build_parser():
     parser.add_argument("--version", action="version", version=f"%(prog)s {ase_spinml.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_demo(commands)
+    add_convert(commands)
+    add_info(commands)
     return parser
 
 

@@ -49,7 +49,7 @@ def read_spirit(path, species=None):
     keys = _keywords(path)
     kind = keys.get("hamiltonian", ["heisenberg_neighbours"])[0]
     if kind not in ("heisenberg_pairs", "heisenberg_neighbours") or "interaction_pairs_file" in keys:
-        raise InputError(f"Expected heisenberg_pairs or heisenberg_neighbours in {path}, got {kind} or a file of pairs.")
+        raise InputError(f"Expected heisenberg_pairs or heisenberg_neighbours in {path}, got {kind} or a pairs file.")
     cell, scaled, moments = _geometry(keys, kind, path)
     positions = scaled @ cell
     if kind == "heisenberg_pairs":
