@@ -10,6 +10,7 @@ _HOME = {
     "read_vasp": "vasp",
     "iread_vasp": "vasp",
     "write_vasp": "vasp_write",
+    "read_vasp_input": "vasp_write",
     "write_ladder": "vasp_ladder",
     "read_ladder": "vasp_ladder",
     "VaspWarning": "vasp_checks",

@@ -17,12 +17,13 @@ _PENALTY = re.compile(rf"\s*E_p\s*=\s*({NUMBER})\s+lambda\s*=\s*({NUMBER})\s*", 
 _ELECTRONIC = re.compile(rf"\s*[A-Z]{{3}}:\s*(\d+|\*+)\s*({NUMBER})\s.*", re.ASCII)
 _ENERGIES = re.compile(
     rf"\s*(\d+|\*+)\s+(?:T=\s*{NUMBER}\s+E=\s*{NUMBER}\s+)?F=\s*({NUMBER})\s+E0=\s*({NUMBER})"
-    rf"(?:\s+d E\s*=\s*{NUMBER}|\s+EK=\s*{NUMBER}\s+SP=\s*{NUMBER}\s+SK=\s*{NUMBER})"
+    rf"(?:\s+d E\s*=\s*({NUMBER})|\s+EK=\s*{NUMBER}\s+SP=\s*{NUMBER}\s+SK=\s*{NUMBER})"
     rf"(?:\s+mag=\s*({NUMBER}(?:\s*{NUMBER}){{0,2}}))?\s*",
     re.ASCII,
 )
 _MOMENTS = re.compile(r"\s*ion\s+MW_int\s+M_int\s*", re.ASCII)
 _FIELDS = re.compile(r"\s*ion\s+lambda\*MW_perp\s*", re.ASCII)
+_HEADER = re.compile(r"\s*N\s+E\s+dE\s+d eps\s+ncg\s+rms.*", re.ASCII)
 _REAL = r"([-+]?\d*\.\d+(?:[Ee][-+]?\d+|[-+]\d{3})?)"
 _SIX = re.compile(r"\s*(\d+|\*+)" + rf"\s*{_REAL}" * 6 + r"\s*", re.ASCII)
 _THREE = re.compile(r"\s*(\d+|\*+)" + rf"\s*{_REAL}" * 3 + r"\s*", re.ASCII)
@@ -50,6 +51,10 @@ class OszicarStep:
         lambda*MW_perp in eV/mu_B by atom, from 0; atoms without constraint have no row.
     magnetization : tuple of float
         ``mag=``: one number collinear, three noncollinear.
+    electronic : float, eV
+        Energy of the last electronic line.
+    change : float, eV
+        ``d E``: of a static run the entropy term F - E, of a relaxation the change since the step before.
     """
 
     number: int
@@ -62,6 +67,8 @@ class OszicarStep:
     sphere: np.ndarray | None = None
     fields: dict | None = None
     magnetization: tuple | None = None
+    electronic: float | None = None
+    change: float | None = None
 
 
 def read_oszicar(path):
@@ -82,6 +89,8 @@ class _Oszicar:
         self.lines = Lines(path)
         self.pending = None  # step whose table of fields may still follow
         self.last = 0
+        self.ions = None  # rows in a table of moments
+        self.begun = False  # an ionic step after the pending one
         self._fresh()
 
     def _fresh(self):
@@ -100,13 +109,15 @@ class _Oszicar:
                     line = self._electronic(match, line)
                 elif match := _PENALTY.fullmatch(line):
                     line = self._penalty(match)
+                elif _HEADER.fullmatch(line):
+                    line, self.begun = None, True
                 elif _MOMENTS.fullmatch(line):
                     line = self._moments()
                 elif _FIELDS.fullmatch(line):
                     line = self._fields(line)
                 else:
                     line = self._other(line)
-        if self.scf:
+        if self.scf or self.begun:
             raise self.lines.damage("the line 'F=' that ends an ionic step")
         if self.pending is None:
             raise self.lines.damage("at least one ionic step")
@@ -123,7 +134,7 @@ class _Oszicar:
         digits = 0.5e-8 * 10.0 ** np.ceil(np.log10(max(abs(free), abs(zero), 1.0)) + 1e-12)
         if self.electronic is not None and abs(self.electronic - free) < 1.01 * digits:
             free = self.electronic
-        magnetization = re.findall(NUMBER, match[4], re.ASCII) if match[4] else None
+        magnetization = re.findall(NUMBER, match[5], re.ASCII) if match[5] else None
         self.pending = OszicarStep(
             index,
             free,
@@ -134,8 +145,10 @@ class _Oszicar:
             self.smooth,
             self.sphere,
             magnetization=tuple(map(number, magnetization)) if magnetization else None,
+            electronic=self.electronic,
+            change=number(match[4]) if match[4] else None,
         )
-        self.last = index
+        self.last, self.begun = index, False
         self._fresh()
 
     def _electronic(self, match, line):
@@ -158,11 +171,11 @@ class _Oszicar:
             rows.append([number(x) for x in match.groups()[1:]])
         if not rows:
             raise self.lines.damage("the moments of ion 1", follower)
-        if self.smooth is not None and len(rows) != len(self.smooth):
-            raise self.lines.damage(f"the moments of {len(self.smooth)} ions", f"{len(rows)}")
-        rows = np.array(rows)
+        if self.ions not in (None, len(rows)):
+            raise self.lines.damage(f"the moments of {self.ions} ions", f"{len(rows)} rows")
+        self.ions, rows = len(rows), np.array(rows)
         self.smooth, self.sphere = rows[:, :3], rows[:, 3:]
-        return follower
+        return self._after_table(follower)
 
     def _fields(self, line):
         """Rows of lambda*MW_perp of the pending step; ions without constraint are left out."""
@@ -180,7 +193,14 @@ class _Oszicar:
         if not step.fields:
             raise self.lines.damage("rows of lambda*MW_perp", follower)
         self.penalty = self.lam = None
-        return follower
+        return self._after_table(follower)
+
+    def _after_table(self, line):
+        """The line that ended a table, to be looked at; a damaged row is no such line."""
+        known = (_ENERGIES, _ELECTRONIC, _PENALTY, _HEADER)
+        if line is not None and line.strip() and not any(pattern.fullmatch(line) for pattern in known):
+            raise self.lines.damage("another row, an electronic step or a blank line after a table", line)
+        return line
 
     def _add_field(self, step, match, row):
         known = sorted(step.fields)

@@ -7,9 +7,8 @@ tables of moments, the two SAXIS matrices, TITEL and VRHFIN, the number of ions.
 import re
 
 import numpy as np
-from ase.data import chemical_symbols
 
-from ase_spinml.io.vasp_saxis import nearest_rotation
+from ase_spinml.io.outcar_header import Header
 from ase_spinml.io.vasp_steps import Run, Step, ase_stress, energies_agree, lattice_agrees
 from ase_spinml.io.vasp_text import NUMBER, Lines
 
@@ -18,9 +17,6 @@ _TITLE = re.compile(r"\s?magnetization \(([xyz])\)\s*", re.ASCII)
 _HEADING = re.compile(r"# of ions? +s( +[pdf]){0,3} +tot\s*", re.ASCII)
 _TOTEN = re.compile(rf"\s*free  energy   TOTEN  =\s*({NUMBER}) eV\s*", re.ASCII)
 _ZERO = re.compile(rf"\s*energy  without entropy=\s*({NUMBER})\s+energy\(sigma->0\) =\s*({NUMBER})\s*", re.ASCII)
-_MATRIX = re.compile(rf"\s*({NUMBER}) m_x\s*({NUMBER}) m_y\s*({NUMBER}) m_z\s*", re.ASCII)
-_INTEGERS = {"ISPIN": "spin components", "ISMEAR": "smearing", "LORBIT": "projection", "NELM": "max_scf"}
-_LOGICALS = {"LNONCOLLINEAR": "noncollinear", "LSORBIT": "spin_orbit"}
 
 
 def read_outcar(path):
@@ -40,26 +36,19 @@ class _Outcar:
     def __init__(self, path):
         self.lines = Lines(path)
         self.run = Run(file=self.lines.path.name)
-        self.header, self.titles, self.elements, self.counts = {}, [], [], None
+        self.header = Header(self.lines, self.run)
         self.current = None  # ionic step under way
         self.tables, self.converged, self.scf = {}, None, 0
         self.cell = self.stress = None
         self.finished = self.predicted = False
         self.handlers = {
-            "VRHFIN": self._vrhfin,
-            "TITEL": self._titel,
-            "number": self._ions,
-            "ions": self._counts,
             "direct": self._lattice,
-            "transformation": self._saxis,
             "in": self._stress,
             "magnetization": self._magnetization,
             "POSITION": self._forces,
             "free": self._free_energy,
             "energy": self._zero_energy,
             "General": self._end,
-            "I_CONSTRAINED_M": self._constraint,
-            **dict.fromkeys([*_INTEGERS, *_LOGICALS], self._setting),
         }
 
     def steps(self):
@@ -80,6 +69,8 @@ class _Outcar:
                     self._begin(started, line)
             elif first in self.handlers:
                 self.handlers[first](line)
+            elif self.current is None and first in self.header.handlers:
+                self.header.handlers[first](line)
         if self.complete:
             yield self._finish(self.current)
         elif self.finished and self.current is not None and not self.predicted:
@@ -118,7 +109,7 @@ class _Outcar:
         if ionic not in (0, expected):
             raise self.lines.damage(f"ionic step {expected}", line)
         if ionic == 1:
-            self._check_header()
+            self.header.check()
         self.previous = expected
         self.current, self.converged, self.stress = Step(expected, self.run), None, None
         self.predicted = False
@@ -128,7 +119,7 @@ class _Outcar:
     def _finish(self, step):
         """The complete step with its moments; tables from before the forces win over those after them."""
         if step.moments is None:
-            step.moments = self._moments(required=self.header.get("LORBIT", 0) >= 10)
+            step.moments = self._moments(required=self.header.tags.get("LORBIT", 0) >= 10)
         return step
 
     def _forces(self, line):
@@ -146,7 +137,7 @@ class _Outcar:
         rows = np.array(rows)
         step.positions, step.forces = rows[:, :3], rows[:, 3:]
         step.cell, step.stress = self.cell, self.stress
-        if self.tables or self.header.get("LORBIT", 0) >= 10:
+        if self.tables or self.header.tags.get("LORBIT", 0) >= 10:
             step.moments = self._moments(required=False)
         reached = self.converged or (self.converged is None and self._below_limit())
         step.converged = bool(reached)
@@ -248,92 +239,6 @@ class _Outcar:
             raise self.lines.damage(f"tables of moments {', '.join(names)}", ", ".join(found) or "none")
         columns = [self.tables[name] for name in names]
         return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
-
-    # --- what holds for the whole run ---
-
-    def _setting(self, line):
-        name = line.split(None, 1)[0].partition("=")[0]
-        if name not in self.handlers or self.current is not None:
-            return
-        kind = r"(-?\d+)\b" if name in _INTEGERS else r"\.?([TF])\b"
-        match = re.match(rf"\s*{name}\s*=\s*{kind}", line, re.ASCII | re.IGNORECASE)
-        if match is None and self.counts is None:
-            return  # the user's INCAR, repeated by VASP 6
-        if match is None:
-            raise self.lines.damage(f"{name} = {'a whole number' if name in _INTEGERS else 'T or F'}", line)
-        self.header[name] = int(match[1]) if name in _INTEGERS else match[1].upper() == "T"
-
-    def _constraint(self, line):
-        self.run.settings["I_CONSTRAINED_M"] = line.partition("=")[2].split("#")[0].split("!")[0].strip()
-
-    def _vrhfin(self, line):
-        match = re.match(r"\s*VRHFIN\s*=\s*([A-Z][a-z]?)\s*:", line, re.ASCII)
-        self.elements.append(match[1] if match else None)
-
-    def _titel(self, line):
-        words = line.partition("=")[2].split()
-        symbol = re.match(r"[A-Z][a-z]?", words[1]) if len(words) > 1 else None
-        if symbol is None or symbol[0] not in chemical_symbols:
-            raise self.lines.damage("TITEL with the symbol of an element", line)
-        self.titles.append(symbol[0])
-
-    def _ions(self, line):
-        if "NIONS" in line:
-            match = re.search(r"NIONS\s*=\s*(\d+)\s*$", line, re.ASCII)
-            if match is None:
-                raise self.lines.damage("NIONS = number of ions", line)
-            self.header["NIONS"] = int(match[1])
-
-    def _counts(self, line):
-        if line.split()[:3] == ["ions", "per", "type"]:
-            self.counts = [int(x) for x in self.lines.numbers(line.partition("=")[2], None, "ions per type")]
-            self._set_symbols(line)
-
-    def _set_symbols(self, line):
-        if len(self.titles) != len(self.counts):
-            raise self.lines.damage(f"{len(self.titles)} numbers of ions, one per TITEL", line)
-        for title, element in zip(self.titles, self.elements, strict=False):
-            if element in chemical_symbols and element != title:
-                raise self.lines.damage(f"VRHFIN of {title} to name the same element as TITEL", element)
-        if sum(self.counts) != self.header.get("NIONS"):
-            raise self.lines.damage(f"ions per type that add up to NIONS = {self.header.get('NIONS')}", line)
-        self.run.symbols = [s for s, n in zip(self.titles, self.counts, strict=True) for _ in range(n)]
-
-    def _saxis(self, line):
-        if "from SAXIS to cartesian" not in line and "from cartesian coordinates to SAXIS" not in line:
-            return
-        self.lines.must("dashes above the SAXIS matrix")
-        rows = []
-        for _ in range(3):
-            text = self.lines.must("the SAXIS matrix")
-            match = _MATRIX.fullmatch(text)
-            if match is None:
-                raise self.lines.damage("a row of the SAXIS matrix", text)
-            rows.append([float(x) for x in match.groups()])
-        matrix = nearest_rotation(np.array(rows))
-        if matrix is None:
-            raise self.lines.damage("a rotation matrix", str(rows))
-        if "from SAXIS" in line:
-            self.run.rotation = matrix
-        elif self.run.rotation is None or np.abs(matrix.T - self.run.rotation).max() > 1e-6:
-            raise self.lines.damage("the inverse of the SAXIS matrix before it", str(rows))
-
-    def _check_header(self):
-        missing = [name for name in ("ISPIN", *_LOGICALS) if name not in self.header]
-        if self.run.symbols is None:
-            missing.append("ions per type")
-        if missing:
-            raise self.lines.damage(f"{', '.join(missing)} before the first ionic step")
-        if self.header["ISPIN"] not in (1, 2):
-            raise self.lines.damage("ISPIN of 1 or 2", str(self.header["ISPIN"]))
-        run, noncollinear = self.run, self.header["LNONCOLLINEAR"]
-        run.spin = "noncollinear" if noncollinear else ("none", "collinear")[self.header["ISPIN"] - 1]
-        run.spin_orbit = self.header["LSORBIT"]
-        if run.spin_orbit and not noncollinear:
-            raise self.lines.damage("LNONCOLLINEAR = T where LSORBIT = T")
-        run.smearing, run.max_scf = self.header.get("ISMEAR"), self.header.get("NELM")
-        if noncollinear and run.rotation is None:
-            raise self.lines.damage("the transformation matrix from SAXIS to cartesian coordinates")
 
     def _end(self, line):
         if "General timing and accounting" in line:

@@ -26,7 +26,7 @@ class Checks:
         self.max_angle, self.max_penalty = max_angle, max_penalty
         self.steps = 0
         self.unconverged, self.no_moments, self.empty = [], [], []
-        self.angles, self.penalties, self.doubtful = [], [], []
+        self.angles, self.penalties, self.doubtful, self.unlike = [], [], [], []
 
     def step(self, number, run, converged, has_moments):
         """Note what concerns every run."""
@@ -49,6 +49,13 @@ class Checks:
                 self.angles.append((angle[atom], number, atom))
         if abs(found.penalty) / n_atoms > self.max_penalty:
             self.penalties.append((abs(found.penalty), number))
+            expected, error = vasp_constraint.expected_fields(constraint, found)
+            printed = np.array([found.fields[atom] for atom in constrained])
+            off = np.linalg.norm(expected[constrained] - printed, axis=1)
+            size = np.linalg.norm(printed, axis=1)
+            worst = int(np.argmax(off - 2 * error[constrained] - 0.1 * size))
+            if off[worst] > 2 * error[constrained][worst] + 0.1 * size[worst]:
+                self.unlike.append((off[worst], size[worst], number, constrained[worst]))
         implied = vasp_constraint.expected_penalty(constraint, found)
         if max(implied, abs(found.penalty)) / n_atoms > 1e-5 and not 0.5 < implied / max(found.penalty, 1e-300) < 2:
             self.doubtful.append((found.penalty, implied, number))
@@ -88,6 +95,14 @@ class Checks:
             yield (
                 f"the penalty E_p = {penalty:.6g} eV of step {number} does not fit the printed fields, which imply "
                 f"{implied:.6g} eV: check the mode, and that the electrons converged."
+            )
+
+        if self.unlike:
+            off, size, number, atom = max(self.unlike)
+            yield (
+                f"the printed field of atom {atom}, step {number}, of {size:.6g} eV/mu_B is {off:.6g} eV/mu_B from "
+                f"what its moment and M_CONSTR imply, such fields are in "
+                f"{self._some([n for _, _, n, _ in self.unlike])}: check the mode and M_CONSTR."
             )
 
     def _some(self, numbers):

@@ -139,6 +139,17 @@ def expected_penalty(constraint, step):
     return sum(squares.values())
 
 
+def expected_fields(constraint, step):
+    """P that MW_int and the targets imply, with the error that three decimals of MW_int leave: (N, 3) and (N,)."""
+    targets = unit_rows(constraint.targets)
+    lengths = np.linalg.norm(step.smooth, axis=1)
+    if constraint.mode == 4:
+        return step.lam * transverse(unit_rows(step.smooth), targets), 1e-3 * step.lam / np.maximum(lengths, 1e-3)
+    reference = constraint.targets if constraint.mode == 2 else 0.0
+    rows = step.smooth - reference
+    return step.lam * (rows if constraint.mode == 2 else transverse(rows, targets)), np.full(len(rows), 1e-3 * step.lam)
+
+
 def angles(constraint, moments):
     """Angles in degrees between targets and moments (N, 3), both in the SAXIS frame; NaN where either is zero."""
     a, b = unit_rows(constraint.targets), unit_rows(moments)

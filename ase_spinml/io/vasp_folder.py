@@ -131,8 +131,14 @@ def read_order(folder, n_atoms):
     return resort
 
 
-def write_order(folder, sort):
-    """Record that POSCAR's atom k is the original atom ``sort[k]``, as ASE does."""
+def find_order(atoms):
+    """Index of the original atom for every one of POSCAR, (N,): species together, in order of first appearance."""
+    symbols = atoms.get_chemical_symbols()
+    rank = {symbol: k for k, symbol in enumerate(dict.fromkeys(symbols))}
+    return np.argsort([rank[symbol] for symbol in symbols], kind="stable")
+
+
+def order_text(sort):
+    """Text of ``ase-sort.dat`` where POSCAR's atom k is the original atom ``sort[k]``, as ASE writes it."""
     resort = np.argsort(sort)
-    lines = [f"{a:5d} {b:5d} \n" for a, b in zip(sort, resort, strict=True)]
-    (folder / SORT_FILE).write_text("".join(lines))
+    return "".join(f"{a:5d} {b:5d} \n" for a, b in zip(sort, resort, strict=True))

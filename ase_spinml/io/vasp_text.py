@@ -61,7 +61,7 @@ class Lines:
         with open_bytes(self.path) as file:
             while raw := self._line(file):
                 self.number += 1
-                if not raw.endswith(b"\n") and not self.lenient_end and raw.strip():
+                if not raw.endswith(b"\n") and not self.lenient_end:
                     raise self.damage("a complete last line" if len(raw) < LONGEST_LINE else "lines of text", raw)
                 if b"\0" in raw:
                     raise self.damage("text", raw)
