@@ -1,5 +1,8 @@
 """Spins on a torch device: the same motion as through ASE, outputs, restarts, refusals."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -306,3 +309,18 @@ def test_a_varying_term_without_its_energy_is_refused():
         "Expected calculators with torch_energy for spins on a device, got NonMagnetic without: leave device out, or "
         "give the calculator that method."
     )
+
+
+@pytest.mark.physical
+def test_binder_cumulants_cross_at_the_critical_temperature():
+    """Simple cubic lattice, 6^3 and 12^3, kT/J = 1.443; larger lattices and bcc: benchmarks/binder.py."""
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "binder.py"
+    specification = importlib.util.spec_from_file_location("binder", path)
+    binder = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(binder)
+    critical, curves = 1.443, []
+    for side, copies, steps in [(6, 64, 3000), (12, 12, 6000)]:
+        energies, magnetisations = binder.sample("sc", side, copies, steps, critical, [1, side], 0.05)
+        curves.append(binder.Cumulant([critical], [energies], [magnetisations], side**3))
+    assert binder.crossing(*curves, critical) == pytest.approx(critical, rel=0.015)
+    assert curves[1](critical) == pytest.approx(0.62, abs=0.03)

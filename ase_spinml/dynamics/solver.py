@@ -8,6 +8,7 @@ solution of the step; it only decides how many fields are asked for.
 """
 
 import numpy as np
+from scipy.sparse import csr_array
 
 ORDER = 9
 """Past remainders combined in one extrapolation."""
@@ -15,6 +16,8 @@ WINDOWS = 9
 """Past extrapolations to which its coefficients are fitted."""
 SAMPLED_SPINS = 256
 """Spins that take part in that fit."""
+FITTED_SPINS = 2000
+"""Spins that take part in the fit of the pair coupling."""
 HATS = 6
 """Radial functions of the pair coupling per pair of species."""
 
@@ -51,12 +54,23 @@ class PairCoupling:
         self.bilinear = bilinear
         self.biquadratic = biquadratic
         self.uniform = uniform
+        pointers = np.arange(0, neighbours.size + 1, neighbours.shape[1])
+        self._matrices = [
+            csr_array((weights.ravel(), neighbours.ravel(), pointers), shape=2 * (len(neighbours),))
+            for weights in (bilinear, biquadratic)
+        ]
 
     def __call__(self, spins):
-        xp = array_namespace(spins)
-        others = spins[self.neighbours]
-        weights = self.bilinear + self.biquadratic * xp.einsum("ika,ia->ik", others, spins)
-        return xp.einsum("ik,ika->ia", weights, others) + self.uniform
+        """S at the unit rows ``spins`` (N, 3), in eV/mu_B; sum_k v_ik n_k n_k^T by its six components."""
+        linear, tensor = self._matrices
+        out = np.asfortranarray(linear @ spins)
+        out += self.uniform
+        x, y, z = spins.T
+        xx, yy, zz, xy, yz, zx = (tensor @ np.stack([x * x, y * y, z * z, x * y, y * z, z * x], axis=1)).T
+        out[:, 0] += xx * x + xy * y + zx * z
+        out[:, 1] += xy * x + yy * y + yz * z
+        out[:, 2] += zx * x + yz * y + zz * z
+        return out
 
 
 def pair_basis(distances, kinds, filled):
@@ -98,15 +112,17 @@ def fit_coupling(neighbours, basis, lengths, frames):
     hats = basis.shape[-1]
     size = 2 * hats + 3
     gram, moment, weight = np.zeros((size, size)), np.zeros(size), np.zeros(size)
-    uniform = np.eye(3)[:, None, :] * lengths[:, None]
+    chosen = slice(None, None, 1 + len(lengths) // FITTED_SPINS)
+    some, own = basis[chosen], lengths[chosen, None]
+    uniform = np.eye(3)[:, None, :] * own
     for spins, field in frames:
-        others = spins[neighbours]
-        cosines = np.einsum("ika,ia->ik", others, spins)[..., None]
-        pairs = [np.einsum("ikb,ika->bia", weighted, others) for weighted in (basis, basis * cosines)]
+        others, centre = spins[neighbours[chosen]], spins[chosen]
+        cosines = np.einsum("ika,ia->ik", others, centre)[..., None]
+        pairs = [(weighted.transpose(0, 2, 1) @ others).swapaxes(0, 1) for weighted in (some, some * cosines)]
         raw = np.concatenate([*pairs, uniform])
-        features = (raw - np.einsum("bia,ia->bi", raw, spins)[..., None] * spins).reshape(size, -1)
+        features = (raw - np.einsum("bia,ia->bi", raw, centre)[..., None] * centre).reshape(size, -1)
         gram += features @ features.T
-        moment += features @ (lengths[:, None] * field).ravel()
+        moment += features @ (own * field[chosen]).ravel()
         weight += np.einsum("bia,bia->b", raw, raw)
     ridge = 1e-6 * weight + np.finfo(float).tiny
     coefficients = np.linalg.solve(gram + np.diag(ridge), moment)
@@ -260,26 +276,33 @@ class Secants:
     SMALLEST = 1e-9  # changes below drown in rounding
 
     def __init__(self):
-        self._pairs = []
+        self._count = 0
 
     def add(self, moved, changed):
         """Learn that the remainder changed by ``changed`` (N, 3) when the spins moved by ``moved`` (N, 3)."""
         length = float((moved * moved).sum()) ** 0.5
         if length < self.SMALLEST:
             return
-        self._pairs = [*self._pairs, (moved / length, changed / length)][-self.KEPT :]
-        xp = array_namespace(moved)
-        self._moved, self._changed = (xp.stack(side) for side in zip(*self._pairs, strict=True))
-        gram = _to_host(xp.einsum("kia,lia->kl", self._moved, self._moved))
-        self._inverse = np.linalg.inv(gram + self.RIDGE * np.eye(len(gram)))
+        if self._count == 0:
+            xp = array_namespace(moved)
+            self._moved, self._changed = (xp.zeros((self.KEPT, moved.shape[0] * 3), dtype=moved.dtype) for _ in "uv")
+            self._gram = np.zeros((self.KEPT, self.KEPT))
+        slot = self._count % self.KEPT  # the oldest makes room
+        self._count += 1
+        self._moved[slot] = (moved / length).T.reshape(-1)
+        self._changed[slot] = (changed / length).T.reshape(-1)
+        self._gram[slot] = self._gram[:, slot] = _to_host(self._moved @ self._moved[slot])
+        known = min(self._count, self.KEPT)
+        self._inverse = np.zeros_like(self._gram)
+        self._inverse[:known, :known] = np.linalg.inv(self._gram[:known, :known] + self.RIDGE * np.eye(known))
 
     def __call__(self, displacement):
         """Expected change of the remainder, (N, 3) in eV/mu_B, for a ``displacement`` (N, 3) of the spins."""
-        if not self._pairs:
+        if self._count == 0:
             return 0.0
         xp = array_namespace(displacement)
-        weights = self._inverse @ _to_host(xp.einsum("kia,ia->k", self._moved, displacement))
-        return xp.einsum("k,kia->ia", xp.asarray(weights, dtype=displacement.dtype), self._changed)
+        weights = self._inverse @ _to_host(self._moved @ displacement.T.reshape(-1))
+        return (xp.asarray(weights, dtype=displacement.dtype) @ self._changed).reshape(3, -1).T
 
 
 def _to_host(array):
