@@ -4,8 +4,6 @@ What a term may say beside ASE's properties: ``conservative = False`` if its exc
 energy; ``time``, settable and in ASE time units, if it depends on the time.
 """
 
-import numpy as np
-
 
 def terms_of(calc):
     """Calculators that ``calc`` adds up, with their weights: a list of (calculator, float)."""
@@ -64,16 +62,6 @@ def set_clocks(calc, time):
         if hasattr(term, "time"):
             term.time = time
     _drop_sums(calc)
-
-
-def moment_lengths(atoms):
-    """Adiabatic lengths (N,) in mu_B from the term that reports ``magmoms``, or None where no term does."""
-    for term, _ in terms_of(atoms.calc):
-        if "magmoms" in term.implemented_properties:
-            magmoms = term.get_property("magmoms", atoms)
-            if magmoms.ndim == 2:
-                return np.linalg.norm(magmoms, axis=1)
-    return None
 
 
 def _drop_sums(calc):

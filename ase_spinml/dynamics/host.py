@@ -8,7 +8,7 @@ from ase_spinml.dynamics.solver import MidpointMemory, transverse
 from ase_spinml.dynamics.thermostats import thermal_field
 from ase_spinml.errors import InputError
 from ase_spinml.moments import MOMENTS, get_moments, set_moments, unit_rows
-from ase_spinml.terms import exchange_fields, moment_lengths
+from ase_spinml.terms import exchange_fields, terms_of
 
 
 class HostSpins:
@@ -70,7 +70,7 @@ class HostSpins:
         moments = self._moments = get_moments(atoms)
         self.follow(moments)
         try:
-            spins = unit_rows(moments[self.moving])
+            spins = np.asfortranarray(unit_rows(moments[self.moving]))  # columns one after the other are fastest
             turned, field = self._turned(dynamics, spins, temperature_K)
             self._write(atoms, turned)
         except BaseException:  # an interrupt too must not leave moments of mid-step behind
@@ -86,15 +86,15 @@ class HostSpins:
         lengths, alpha, gamma = self.lengths[self.moving], dynamics.damping, dynamics.gyromagnetic_ratio
         options = {"damping": alpha, "gyromagnetic_ratio": gamma}
         if temperature_K is not None and alpha > 0:
-            options["noise"] = thermal_field(lengths, temperature_K, alpha, dynamics.dt, gamma, dynamics.rng)
+            noise = thermal_field(lengths, temperature_K, alpha, dynamics.dt, gamma, dynamics.rng)
+            options["noise"] = np.asfortranarray(noise)
 
         def field(spins):
             self._write(dynamics.atoms, spins)
             dynamics.evaluations += 1
-            fields = exchange_fields(dynamics.atoms)[self.moving]
-            if self._follow_model:
-                self._take_lengths(dynamics.atoms)
-            return fields
+            atoms = dynamics.atoms
+            fields = self._adiabatic_fields(atoms, spins) if self._follow_model else exchange_fields(atoms)
+            return np.asfortranarray(fields[self.moving])
 
         if dynamics.integrator == "midpoint":
             options |= {"memory": self._memory, "tolerance": dynamics.tolerance}
@@ -103,11 +103,22 @@ class HostSpins:
                 self._memory.couple(self._couplings.fit(dynamics.atoms, lengths, frames))
         return INTEGRATORS[dynamics.integrator](spins, field, dynamics.dt, **options)
 
-    def _take_lengths(self, atoms):
-        lengths = moment_lengths(atoms)[self.moving]
+    def _adiabatic_fields(self, atoms, spins):
+        """Fields (N, 3) at the lengths that the model has for these spins, which are taken over.
+
+        The model's energy depends on directions, so its fields go with the inverse length: asking it once is enough.
+        """
+        terms = terms_of(atoms.calc)
+        model, weight = next(pair for pair in terms if "magmoms" in pair[0].implemented_properties)
+        fields = weight * model.get_property("exchange_fields", atoms)
+        lengths = np.linalg.norm(model.get_property("magmoms", atoms), axis=1)[self.moving]
         if not (lengths > 0).all():
             raise InputError("Expected magmoms above zero for all moments, got zero: use moment_lengths='fixed'.")
+        fields[self.moving] *= (self.lengths[self.moving] / lengths)[:, None]
         self.lengths[self.moving] = lengths
+        self._write(atoms, spins)
+        others = [w * term.get_property("exchange_fields", atoms) for term, w in terms if term is not model]
+        return sum(others, fields)
 
     def _write(self, atoms, spins):
         moments = self._moments.copy()
