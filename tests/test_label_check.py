@@ -113,6 +113,16 @@ def test_the_factor_does_not_depend_on_equal_lengths_but_the_unit_does():
     assert "eV per unit direction (mean moment 2.20 mu_B)" in found["message"]
 
 
+def test_rounded_moments_tell_no_unit():
+    """Lengths all alike but for their third decimal: both units balance, to rounding."""
+    frames = labelled(10, spread=0.0)
+    for frame in frames:
+        set_moments(frame, np.round(get_moments(frame), 3))
+    found = check_labels(frames)
+    assert found["ok"] is True
+    assert found["factor"] == pytest.approx(1.0, abs=0.01)
+
+
 def test_moments_near_one_and_all_alike_cannot_tell_the_unit():
     frames = labelled(10, spread=0.0)
     for frame in frames:

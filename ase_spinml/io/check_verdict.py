@@ -17,6 +17,9 @@ SIGMAS = 3.0
 DISTINCT = 0.05
 """Smallest logarithm of a ratio of torque balances that counts."""
 
+FLOOR = 2e-3
+"""Balances below this are those of rounded numbers (moments with three decimals) and tell no unit."""
+
 CLOSE = 0.2
 """Causes whose factors differ less from what was found, as a logarithm, are named together."""
 
@@ -79,6 +82,8 @@ def verdict(found, slope, balance, tolerance):
 
 def _unit(balance):
     """The unit that balances the torques, "per moment" or "per direction", or None when they cannot tell."""
+    if not max(balance.per_moment, balance.per_direction) > FLOOR:
+        return None
     if not abs(balance.log_ratio) > max(SIGMAS * balance.log_ratio_error, DISTINCT):
         return None
     return "per moment" if balance.log_ratio > 0 else "per direction"
