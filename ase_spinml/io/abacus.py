@@ -86,7 +86,7 @@ class _Run:
         self.must_fit = structure is not None
         self.constant, self.vectors, self.symbols, self.count = None, None, None, None
         self.positions, self.dump, self.finished = None, None, False
-        self.step, self.number = {}, None
+        self.step, self.number, self.ahead = {}, None, {}
 
     def take(self, line, lines):
         """One line of the log."""
@@ -96,7 +96,7 @@ class _Run:
         elif text.startswith("TOTAL ATOM NUMBER"):
             self.count = lines.integer(text.split("=")[-1].strip(), "a number of atoms")
         elif text.startswith("Lattice vectors: (Cartesian"):
-            self.vectors = np.array([lines.floats(3, "a lattice vector") for _ in range(3)])
+            self._know(vectors=np.array([lines.floats(3, "a lattice vector") for _ in range(3)]))
         elif text in ("DIRECT COORDINATES", "CARTESIAN COORDINATES"):
             self._read_positions(text, lines)
         elif text.startswith(("STEP OF RELAXATION", "STEP OF MOLECULAR DYNAMICS", "STEP OF ION RELAXATION")):
@@ -137,7 +137,15 @@ class _Run:
             raise lines.error("atoms named taud_Fe1 or tauc_Fe1", names[0])
         if self.symbols not in (None, symbols):
             raise lines.error("the atoms of the step before", " ".join(names))
-        self.symbols, self.positions = symbols, (kind, table[:, :3])
+        self.symbols = symbols
+        self._know(positions=(kind, table[:, :3]))
+
+    def _know(self, **geometry):
+        """Take what was read for this step, or, once this step has results, for the next."""
+        if self.step:
+            self.ahead.update(geometry)
+        else:
+            vars(self).update(geometry)
 
     def _read_energy(self, text, lines):
         rydberg, volt = lines.numbers(text.split()[1:], 2, "an energy in Ry and eV")
@@ -177,6 +185,8 @@ class _Run:
         self.frames.append(
             make_frame(self.symbols, positions, cell, moments=step.pop("moments", None), axis=self.axis, **step)
         )
+        vars(self).update(self.ahead)
+        self.ahead = {}
 
     def _geometry(self, step, lines):
         if self.dump is not None:

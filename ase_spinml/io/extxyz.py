@@ -50,6 +50,10 @@ GPUMD = {
 """Names of the spin version of GPUMD, see :data:`MACE`; upper and lower case are the same."""
 
 DIALECTS = {"mace": MACE, "gpumd": GPUMD}
+_FIELDS = {FIELDS, *MACE["fields"], *GPUMD["fields"]}
+_FINITE = {"positions", "cell", MOMENTS, "energy", "free_energy", "forces", "stress", "momenta"} | {
+    name for names in (MACE, GPUMD) for quantity in set(names) - {"fields"} for name in names[quantity]
+}
 _WHAT = "an extended XYZ file"
 
 
@@ -207,14 +211,16 @@ def _parse(text, lines):
     arrays = {**atoms.arrays, **(atoms.calc.results if atoms.calc else {}), "cell": atoms.cell.array}
     for name, values in arrays.items():
         values = np.asarray(values)
-        if values.dtype.kind == "f" and not np.isfinite(values).all() and not _labels_missing(name, values):
+        if values.dtype.kind == "f" and not np.isfinite(values).all() and not _may_be_unknown(name, values):
             raise lines.error(f"finite numbers in {name}", "NaN or infinity")
     return atoms
 
 
-def _labels_missing(name, values):
-    """Whether what is not finite are whole rows of NaN in a column of fields."""
-    if name not in (FIELDS, *MACE["fields"], *GPUMD["fields"]) or values.ndim != 2:
+def _may_be_unknown(name, values):
+    """Whether what is not finite is a sign for unknown: whole rows of NaN in a column of fields, or another column."""
+    if name not in (*_FIELDS, *_FINITE):
+        return True
+    if name in _FINITE or values.ndim != 2:
         return False
     missing = np.isnan(values)
     return not np.isinf(values).any() and (missing.all(axis=1) == missing.any(axis=1)).all()

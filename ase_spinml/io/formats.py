@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ase import Atoms
+
 from ase_spinml.errors import InputError
 from ase_spinml.io.text import Lines
 
@@ -61,7 +63,7 @@ FORMATS = {
         "LAMMPS text dump",
         names=r".*\.(dump|lammpstrj)",
     ),
-    "vasp": Format("frames", "vasp.read_vasp", "", "run or output file of VASP"),
+    "vasp": Format("frames", "vasp.iread_vasp", "", "run or output file of VASP"),
     "tb2j": Format("exchange", "tb2j.read_tb2j", "tb2j.write_tb2j", "exchange.out of TB2J", names=r"exchange\.out"),
     "uppasd": Format("exchange", "uppasd.read_uppasd", "uppasd.write_uppasd", "input folder of UppASD"),
     "vampire": Format(
@@ -94,9 +96,12 @@ def read_any(path, name=None, **options):
     InputError
         An unknown or ambiguous format, options that the reader does not have, and what the reader itself refuses.
     """
-    form = _named(guess_format(path) if name is None else name)
-    found = _call(form.read, "read", form, name or guess_format(path), path, options)
-    return found if form.kind == "exchange" or isinstance(found, list) else [found]
+    name = guess_format(path) if name is None else name
+    form = _named(name)
+    found = _call(form.read, "read", form, name, path, options)
+    if form.kind == "exchange":
+        return found
+    return [found] if isinstance(found, Atoms) else list(found)
 
 
 def write_any(path, data, name=None, **options):
