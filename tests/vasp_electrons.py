@@ -58,7 +58,7 @@ class Electrons:
             return lam * np.sum((np.linalg.norm(m, axis=1) - np.sum(m * axes, axis=1)) * constrained[:, 0])
 
         start = np.where(constrained, 1.9 * axes, 1.0).ravel()
-        for scale in (1e-2, 0.1, 1.0):  # tighter step by step
+        for scale in (0.3, 1.0):  # weaker ones let a moment of mode 1 turn over
             done = minimize(lambda x, s=scale: self.energy(x) + s * penalty(x), start, method="BFGS", tol=1e-10)
             start = done.x
         m = start.reshape(self.n, 3)
