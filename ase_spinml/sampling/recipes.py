@@ -18,7 +18,8 @@ def build(what, builders, recipe, *arguments):
     ----------
     what : str
         What the recipe is of, for messages.
-    builders : dict of kind -> function(*arguments, **numbers of the recipe)
+    builders : dict of kind -> function
+        Called with ``arguments`` and the numbers of the recipe by name.
     recipe : dict
 
     Raises
