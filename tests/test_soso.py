@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from ase_spinml import SOSO, get_moments, get_spins, set_moments
 from ase_spinml.descriptors import density, pairs
 from ase_spinml.descriptors.basis import smeared_bessel, spin_smearing
-from ase_spinml.descriptors.structure import Gradient
+from ase_spinml.descriptors.structure import Gradient, concatenate
 from ase_spinml.errors import InputError
 from ase_spinml.moments import random_directions, rotate
 
@@ -271,7 +271,7 @@ def test_derivatives_in_positions(gradient_case):
 
 def test_derivatives_in_strain(gradient_case):
     soso, block, weights, gradient = gradient_case
-    exact = gradient.virial[0].numpy()
+    exact = gradient.virial[0, 0].numpy()
     for a, b in [(0, 0), (2, 2), (0, 1), (1, 0), (1, 2)]:
 
         def strain(atoms, t, a=a, b=b):
@@ -549,6 +549,33 @@ def test_more_atoms_than_one_chunk_are_worked_on_piece_by_piece(monkeypatch):
     monkeypatch.setattr(pairs, "CHUNK", 7)
     for value, expected in zip(everything(), whole, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_several_frames_as_one_graph_are_the_frames_one_by_one(monkeypatch):
+    soso, frames = fitted(), [frame(), frame(seed=5) * (2, 1, 1), frame(seed=4, pbc=False)]
+    structures = [soso.structure(atoms) for atoms in frames]
+    joined = concatenate(structures)
+    monkeypatch.setattr(density, "CHUNK", 4)
+    assert joined.n_frames == 3
+    assert np.bincount(joined.frames).tolist() == [5, 10, 5]
+    for block in soso.blocks().values():
+        features = torch.cat([part.features for part in block.parts(joined)])
+        one_by_one = [torch.cat([part.features for part in block.parts(structure)]) for structure in structures]
+        torch.testing.assert_close(features, torch.cat(one_by_one), rtol=1e-12, atol=1e-12)
+        weights = torch.as_tensor(np.random.default_rng(1).normal(size=features.shape))
+        gradient = Gradient(joined, 1)
+        for part in block.parts(joined):
+            part.pullback(weights[part.atoms].unsqueeze(0), gradient)
+        start = 0
+        for k, structure in enumerate(structures):
+            own, alone = slice(start, start + len(structure)), Gradient(structure, 1)
+            for part in block.parts(structure):
+                part.pullback(weights[own][part.atoms].unsqueeze(0), alone)
+            close = {"rtol": 1e-10, "atol": 1e-10}
+            for name in ("positions", "spins"):
+                torch.testing.assert_close(getattr(gradient, name)[:, own], getattr(alone, name), **close)
+            torch.testing.assert_close(gradient.virial[:, k], alone.virial[:, 0], **close)
+            start = own.stop
 
 
 @pytest.mark.parametrize("pbc", [False, (True, False, True)])

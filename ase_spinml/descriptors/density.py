@@ -20,8 +20,8 @@ class Lattice:
 
     Attributes
     ----------
-    j : (n * K,) long
-        Neighbours.
+    i, j : (n * K,) long
+        Centres and neighbours; any atoms in empty slots.
     vector, unit : (n * K, 3); distance : (n * K,)
     h, dh : (n, K, Z * n_max)
         Radial functions and derivatives, zero but for the neighbour's species.
@@ -36,8 +36,8 @@ class Lattice:
         backwards = pair >= len(structure.i)
         pair = pair - backwards * len(structure.i)
         i, self.j = (_rows(x, pair) for x in (structure.i, structure.j))
-        i, self.j = torch.where(backwards, self.j, i), torch.where(backwards, i, self.j)
-        vector = structure.positions.index_select(0, self.j) - structure.positions.index_select(0, i)
+        self.i, self.j = torch.where(backwards, self.j, i), torch.where(backwards, i, self.j)
+        vector = structure.positions.index_select(0, self.j) - structure.positions.index_select(0, self.i)
         vector = vector + _rows(structure.pair_shifts, pair) * (1 - 2 * backwards.unsqueeze(1))
         self.vector = torch.where(filled, vector, vector.new_tensor([2 * density.cutoff, 0.0, 0.0]))
         self.distance = self.vector.square().sum(1).sqrt_()
@@ -142,4 +142,4 @@ class Expansion:
             g = torch.addcmul((lattice.dy @ dy).squeeze(3), radial, lattice.unit)
             gradient.positions[:, atoms] -= g.view(batch, n, k, 3).sum(2)
             add_rows(gradient.positions, lattice.j, g)
-            gradient.virial += g.transpose(1, 2) @ lattice.vector
+            gradient.add_virial(lattice.i, g, lattice.vector)

@@ -123,4 +123,4 @@ class PairPart:
                 force = radial.unsqueeze(2) * vector
                 add_rows(gradient.positions, j, force)
                 add_rows(gradient.positions, i, -force)
-                gradient.virial += force.transpose(1, 2) @ vector
+                gradient.add_virial(i, force, vector)

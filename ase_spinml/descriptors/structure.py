@@ -27,6 +27,9 @@ class Structure:
         descriptor needs it.
     volume : float
         Cell volume in Angstrom^3, 0 without a cell.
+    frames : (N,) long or None
+        For several frames as one graph (:func:`concatenate`): the frame of each atom.
+    n_frames : int
     cache : dict
         Work of the descriptor that depends on the lattice only; shared by frames that differ only in their spins.
     """
@@ -39,6 +42,8 @@ class Structure:
     pair_shifts: torch.Tensor
     slots: torch.Tensor | None
     volume: float
+    frames: torch.Tensor | None = None
+    n_frames: int = 1
     cache: dict = field(default_factory=dict)
 
     def __len__(self):
@@ -51,6 +56,50 @@ class Structure:
     def with_positions(self, positions):
         """The same neighbours and cell with other positions (N, 3) and an empty cache."""
         return replace(self, positions=positions, cache={})
+
+
+def concatenate(structures):
+    """Several structures as one graph without edges between them.
+
+    Parameters
+    ----------
+    structures : list of Structure
+        All with a table of slots or all without.
+
+    Returns
+    -------
+    Structure
+        Atoms and pairs in the order given; its ``volume`` is 0, as it has no single one.
+    """
+    atoms = np.cumsum([0, *(len(s) for s in structures)]).tolist()
+    pairs = np.cumsum([0, *(len(s.i) for s in structures)]).tolist()
+    slots = None
+    if structures[0].slots is not None:
+        slots = _joined_slots([s.slots for s in structures], [len(s.i) for s in structures], pairs)
+    counts = torch.tensor([len(s) for s in structures])
+    return Structure(
+        species=torch.cat([s.species for s in structures]),
+        positions=torch.cat([s.positions for s in structures]),
+        spins=torch.cat([s.spins for s in structures]),
+        i=torch.cat([s.i + first for s, first in zip(structures, atoms, strict=False)]),
+        j=torch.cat([s.j + first for s, first in zip(structures, atoms, strict=False)]),
+        pair_shifts=torch.cat([s.pair_shifts for s in structures]),
+        slots=slots,
+        volume=0.0,
+        frames=torch.repeat_interleave(torch.arange(len(structures)), counts).to(structures[0].species.device),
+        n_frames=len(structures),
+    )
+
+
+def _joined_slots(tables, own, before):
+    """Tables of slots one below the other: pair p of a frame becomes p + first, its reverse moves past all pairs."""
+    total, width = before[-1], max(table.shape[1] for table in tables)
+    joined = []
+    for table, count, first in zip(tables, own, before, strict=False):
+        moved = torch.where(table >= count, table + (total - count) + first, table + first)
+        moved = torch.where(table >= 0, moved, -1)
+        joined.append(torch.nn.functional.pad(moved, (0, width - table.shape[1]), value=-1))
+    return torch.cat(joined)
 
 
 def species_indices(atoms, species):
@@ -109,8 +158,8 @@ class Gradient:
 
     Attributes
     ----------
-    positions : (B, N, 3), eV/Angstrom; virial : (B, 3, 3), eV
-        dE/dR and sum over pairs of dE/dr (x) r; None when only spins are wanted.
+    positions : (B, N, 3), eV/Angstrom; virial : (B, n_frames, 3, 3), eV
+        dE/dR and, for each frame, the sum over its pairs of dE/dr (x) r; None when only spins are wanted.
     spins : (B, N, 3), eV
         dE/de for each unit spin (not yet projected).
     """
@@ -119,11 +168,20 @@ class Gradient:
         like = structure.positions
         self.spins = like.new_zeros(batch, len(structure), 3)
         self.positions = like.new_zeros(batch, len(structure), 3) if lattice else None
-        self.virial = like.new_zeros(batch, 3, 3) if lattice else None
+        self.virial = like.new_zeros(batch, structure.n_frames, 3, 3) if lattice else None
+        self._frames = structure.frames
 
     @property
     def lattice(self):
         return self.positions is not None
+
+    def add_virial(self, atoms, slope, vector):
+        """Add dE/dr (x) r of pairs: ``slope`` (B, P, 3) by their ``vector`` (P, 3), of the frames of ``atoms`` (P,)."""
+        if self._frames is None:
+            self.virial += (slope.transpose(1, 2) @ vector).unsqueeze(1)
+            return
+        products = (slope.unsqueeze(3) * vector.unsqueeze(1)).flatten(2)
+        add_rows(self.virial.view(len(slope), -1, 9), self._frames.index_select(0, atoms), products)
 
 
 def flat_index(index, batch, size):

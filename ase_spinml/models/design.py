@@ -64,7 +64,7 @@ class Term:
 class Directions:
     """Directions of differentiation: D linear functionals of dE/dR, the virial and dE/de.
 
-    spins : (D, N, 3) or None; positions : (D, N, 3) or None; virial : (D, 3, 3) or None
+    spins : (D, N, 3) or None; positions : (D, N, 3) or None; virial : (D, 1, 3, 3) or None
     """
 
     count: int
@@ -113,10 +113,10 @@ def label_rows(labels, structure, sigmas):
         unit = torch.eye(3 * n, dtype=like.dtype).view(3 * n, n, 3)
         rows.append(("forces", Directions(3 * n, positions=unit), -1.0, labels.forces.ravel(), sigmas["sigma_forces"]))
     if labels.stress is not None:
-        virial = like.new_zeros(6, 3, 3)
+        virial = like.new_zeros(6, 1, 3, 3)
         for k, (a, b) in enumerate(VOIGT):
-            virial[k, a, b] += 0.5
-            virial[k, b, a] += 0.5
+            virial[k, 0, a, b] += 0.5
+            virial[k, 0, b, a] += 0.5
         factor = 1.0 / structure.volume
         rows.append(("stress", Directions(6, virial=virial), factor, labels.stress, sigmas["sigma_stress"]))
     known = np.flatnonzero(labels.labelled_spins)

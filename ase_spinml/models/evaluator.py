@@ -97,7 +97,7 @@ def exchange_fields(gradient, spins, lengths):
 
 def stress(gradient, volume):
     """Stress (6,) in eV/A^3, Voigt order, ASE's sign: the symmetric part of the strain derivative at fixed moments."""
-    tensor = gradient.virial[0].cpu().numpy() / volume
+    tensor = gradient.virial[0, 0].cpu().numpy() / volume
     tensor = 0.5 * (tensor + tensor.T)
     return tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 
