@@ -189,7 +189,9 @@ def test_systems_of_deepmd(frames, tmp_path):
     with pytest.raises(InputError, match="Expected a new or empty folder for a DeePMD system"):
         write_deepmd(tmp_path / "both", frames)
     (tmp_path / "both" / "000-Fe4" / "type_map.raw").unlink()
-    with pytest.raises(InputError, match=r"Expected the symbols of the types, got .*000-Fe4 without type_map.raw: give"):
+    with pytest.raises(
+        InputError, match=r"Expected the symbols of the types, got .*000-Fe4 without type_map.raw: give"
+    ):
         read_deepmd(tmp_path / "both")
     assert read_deepmd(tmp_path / "both" / "000-Fe4", species=["Co"])[0].get_chemical_formula() == "Co4"
     (tmp_path / "both" / "000-Fe4" / "set.000" / "box.npy").unlink()
@@ -298,7 +300,9 @@ def test_dump_with_columns_of_a_compute(tmp_path):
     np.testing.assert_allclose(atoms.positions[1], [2, 2, 2])
     assert atoms.pbc.tolist() == [True, True, False]
     assert atoms.info == {"timestep": 5}
-    with pytest.raises(InputError, match=r"Expected the length of each moment and a unit vector in .*: check the order"):
+    with pytest.raises(
+        InputError, match=r"Expected the length of each moment and a unit vector in .*: check the order"
+    ):
         read_lammps_dump(tmp_path / "a.dump", species=["Ni", "O"], compute=["spx", "spy", "spz", "sp", "q"])
     with pytest.raises(InputError, match="Expected the species of the types in"):
         read_lammps_dump(tmp_path / "a.dump")

@@ -77,7 +77,9 @@ def test_a_relaxation(tmp_path):
 
 def test_molecular_dynamics_needs_its_positions(tmp_path):
     put(tmp_path, running_md_log=ABACUS_MD)
-    with pytest.raises(InputError, match=r"Expected the positions of molecular dynamics in .*MD_dump, got no such file"):
+    with pytest.raises(
+        InputError, match=r"Expected the positions of molecular dynamics in .*MD_dump, got no such file"
+    ):
         read_abacus(tmp_path)
     put(tmp_path, MD_dump=MD_DUMP)
     (atoms,) = read_abacus(tmp_path)

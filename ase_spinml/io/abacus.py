@@ -174,8 +174,8 @@ class _Run:
         converged = step.pop("converged", None)
         if not step:
             return
-        if "free_energy" not in step or self.symbols is None or self.vectors is None:
-            raise lines.error("an energy and atoms in every step", "none")
+        if "free_energy" not in step or None in (self.symbols, self.constant) or self.vectors is None:
+            raise lines.error("an energy, a cell and atoms in every step", "none")
         cell, positions = self._geometry(step, lines)
         where = f"step {self.number if self.number is not None else 1} of {self.path}"
         if converged is not True:

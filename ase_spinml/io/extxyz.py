@@ -158,13 +158,22 @@ def _collect(path, damaged, convert):
     with Lines(path, _WHAT) as lines:
         try:
             for text in _chunks(lines):
-                frames.append(convert(_parse(text, lines)))
+                frames.append(_converted(convert, _parse(text, lines), lines))
         except InputError:
             if damaged == "refuse":
                 raise
     if not frames:
         raise InputError(f"Expected {_WHAT}, got no complete frame in {path}.")
     return frames
+
+
+def _converted(convert, atoms, lines):
+    try:
+        return convert(atoms)
+    except InputError:
+        raise
+    except (ValueError, TypeError) as error:  # text or lists where numbers should be
+        raise lines.error("numbers as labels", str(error)) from None
 
 
 def _chunks(lines):
@@ -248,11 +257,15 @@ def _from_dialect(atoms, names, axis):
             raise InputError(f"Expected one column of {quantity}, got {' and '.join(present)}: remove all but one.")
         if present:
             taken.append(present[0])
-            values[quantity] = found[present[0]]
+            values[quantity] = np.asarray(found[present[0]], dtype=float)
+            if quantity != "fields" and not np.isfinite(values[quantity]).all():
+                raise InputError(f"Expected finite numbers in {present[0]}, got NaN or infinity.")
+    if "energy" in values:
+        values["energy"] = float(values["energy"])
     if "virial" in values:
         values["stress"] = stress_from_virial(np.reshape(values.pop("virial"), 9), atoms.cell.array)
     if "stress" in values:
-        stress = np.asarray(values["stress"], dtype=float)
+        stress = values["stress"]
         values["stress"] = stress.reshape(3, 3) if stress.size == 9 else stress
     info = {key: value for key, value in atoms.info.items() if key not in taken}
     return make_frame(atoms.numbers, atoms.positions, atoms.cell, atoms.pbc, info=info, axis=axis, **values)

@@ -47,7 +47,7 @@ def read_spirit(path, species=None):
         need ``sc`` or ``bravais_vectors``, shells also take ``fcc`` and ``bcc``, and a DMI along the bond.
     """
     keys = _keywords(path)
-    kind = keys.get("hamiltonian", ["heisenberg_neighbours"])[0]
+    kind = (keys.get("hamiltonian") or ["none"])[0]
     if kind not in ("heisenberg_pairs", "heisenberg_neighbours") or "interaction_pairs_file" in keys:
         raise InputError(f"Expected heisenberg_pairs or heisenberg_neighbours in {path}, got {kind} or a pairs file.")
     cell, scaled, moments = _geometry(keys, kind, path)
@@ -113,8 +113,8 @@ def _keywords(path):
             if not words:
                 continue
             name = words[0].lower()
-            if name in keys:
-                raise lines.error(f"{name} once", line)
+            if name in keys or lines.cut:
+                raise lines.error(f"{name} once, and a line end", line)
             if name in ("bravais_vectors", "basis"):
                 count = 3 if name == "bravais_vectors" else lines.integer(lines.next("a count").strip(), "a count")
                 rows = [lines.next("a vector").split("#")[0].split() for _ in range(count)]
@@ -125,8 +125,8 @@ def _keywords(path):
                 keys[name] = lines.numbers(words[1:], None, f"numbers behind {name}")
             else:
                 keys[name] = words[1:]
-    if not {"hamiltonian", "bravais_lattice", "bravais_vectors", "pairs", "jij"} & set(keys):
-        raise InputError(f"Expected {_WHAT}, got {path} without hamiltonian or geometry.")
+    if not {"bravais_lattice", "bravais_vectors"} & set(keys) or not keys.get("bravais_lattice", ["sc"]):
+        raise InputError(f"Expected {_WHAT} with bravais_lattice or bravais_vectors, got {path} without.")
     return keys
 
 

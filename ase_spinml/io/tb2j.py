@@ -125,7 +125,7 @@ def _atoms(lines):
 def _pairs(lines, names, positions, cell, anisotropic):
     _title(lines, "Exchange:")
     number = {name: k for k, name in enumerate(names)}
-    rows, seen = [], None
+    rows, seen, more = [], None, True
     for line in lines:
         match = _PAIR.match(line)
         if not match:
@@ -141,21 +141,22 @@ def _pairs(lines, names, positions, cell, anisotropic):
         slack = 2e-3 * (1 + np.abs(S).sum())  # the cell may be rounded to three decimals
         if np.abs(vector - expected).max() > slack or abs(np.linalg.norm(vector) - distance) > 4e-3:
             raise lines.error("a vector and distance that fit cell and positions", line)
-        block = _block(lines, value)
-        if seen is not None and block[0] != seen:
-            raise lines.error("the same entries for every pair", ", ".join(sorted(block[0])))
-        seen = block[0]
-        rows.append((i, j, S, block[1] if anisotropic else value * np.eye(3)))
-    if not rows:
-        raise InputError(f"Expected pairs in {lines.path}, got none: the file is cut off.")
+        entries, tensor, more = _block(lines, value)
+        if seen not in (None, entries):
+            raise lines.error("the same entries for every pair", ", ".join(sorted(entries)))
+        seen = entries
+        rows.append((i, j, S, tensor if anisotropic else value * np.eye(3)))
+    if more or lines.cut:
+        raise InputError(f"Expected pairs up to the end of {lines.path}, got none behind a line: the file is cut off.")
     return rows
 
 
 def _block(lines, value):
-    """What follows a pair: names of its entries, and the tensor in meV."""
-    entries, dmi, symmetric = set(), np.zeros(3), np.zeros((3, 3))
+    """What follows a pair: names of its entries, the tensor in meV, and whether another pair is announced."""
+    entries, dmi, symmetric, more = set(), np.zeros(3), np.zeros((3, 3)), False
     for line in lines:
         if line.startswith("-----"):
+            more = True
             break
         name = re.sub(r"^\[\w+!\]\s*", "", line)  # marked as experimental or to be tested
         if name.startswith("J_iso:"):
@@ -174,7 +175,7 @@ def _block(lines, value):
             break
     if "J_iso" not in entries:
         raise lines.error("J_iso behind every pair", "none")
-    return entries, tensors([value], [dmi], [symmetric])[0]
+    return entries, tensors([value], [dmi], [symmetric])[0], more
 
 
 def _head_lines(atoms, names):
