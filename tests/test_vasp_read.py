@@ -149,8 +149,9 @@ def test_z_of_the_frame_lies_along_saxis():
         assert np.linalg.det(rotation) == pytest.approx(1)
 
 
-def test_default_saxis_turns_nothing():
-    np.testing.assert_array_equal(saxis_rotation((0, 0, 1)), np.eye(3))
+@pytest.mark.parametrize("saxis", [(0, 0, 1), (0, 0, 5), (-0.0, 0, 1), (1e-17, -1e-17, 1)])
+def test_default_saxis_turns_nothing(saxis):
+    np.testing.assert_array_equal(saxis_rotation(saxis), np.eye(3))
 
 
 def test_a_matrix_that_is_no_rotation_has_no_nearest_one():

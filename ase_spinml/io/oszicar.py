@@ -18,7 +18,7 @@ _ELECTRONIC = re.compile(rf"\s*[A-Z]{{3}}:\s*(\d+|\*+)\s*({NUMBER})\s.*", re.ASC
 _ENERGIES = re.compile(
     rf"\s*(\d+|\*+)\s+(?:T=\s*{NUMBER}\s+E=\s*{NUMBER}\s+)?F=\s*({NUMBER})\s+E0=\s*({NUMBER})"
     rf"(?:\s+d E\s*=\s*({NUMBER})|\s+EK=\s*{NUMBER}\s+SP=\s*{NUMBER}\s+SK=\s*{NUMBER})"
-    rf"(?:\s+mag=\s*({NUMBER}(?:\s*{NUMBER}){{0,2}}))?\s*",
+    rf"(?:\s+mag=\s*({NUMBER}(?:\s+{NUMBER}\s+{NUMBER})?))?\s*",
     re.ASCII,
 )
 _MOMENTS = re.compile(r"\s*ion\s+MW_int\s+M_int\s*", re.ASCII)
@@ -41,8 +41,6 @@ class OszicarStep:
         From 1.
     free_energy, energy : float, eV
         F and E0, penalty included; eight digits, F with those of the last electronic line where the two agree.
-    digits : float, eV
-        Half a unit of the last printed digit of F and E0.
     penalty : float, eV, and lam : float
         E_p and lambda, eV/mu_B^2 (modes 1, 2) or eV/mu_B (mode 4).
     smooth, sphere : ndarray, shape (N, 3), mu_B
@@ -60,7 +58,6 @@ class OszicarStep:
     number: int
     free_energy: float
     energy: float
-    digits: float
     penalty: float | None = None
     lam: float | None = None
     smooth: np.ndarray | None = None
@@ -69,6 +66,11 @@ class OszicarStep:
     magnetization: tuple | None = None
     electronic: float | None = None
     change: float | None = None
+
+
+def half_unit(energy):
+    """Half a unit of the eighth digit, the last that OSZICAR prints of F and E0; at least of numbers below 1."""
+    return 0.5e-8 * 10.0 ** np.ceil(np.log10(max(abs(energy), 1.0)) + 1e-12)
 
 
 def read_oszicar(path):
@@ -131,15 +133,13 @@ class _Oszicar:
         if self.last and index != self.last + 1:
             raise self.lines.damage(f"ionic step {self.last + 1}", line)
         free, zero = number(match[2]), number(match[3])
-        digits = 0.5e-8 * 10.0 ** np.ceil(np.log10(max(abs(free), abs(zero), 1.0)) + 1e-12)
-        if self.electronic is not None and abs(self.electronic - free) < 1.01 * digits:
+        if self.electronic is not None and abs(self.electronic - free) < 1.01 * half_unit(free):
             free = self.electronic
         magnetization = re.findall(NUMBER, match[5], re.ASCII) if match[5] else None
         self.pending = OszicarStep(
             index,
             free,
             zero,
-            digits,
             self.penalty,
             self.lam,
             self.smooth,

@@ -9,7 +9,7 @@ import warnings
 
 from ase_spinml.errors import InputError
 from ase_spinml.io import incar
-from ase_spinml.io.oszicar import read_oszicar
+from ase_spinml.io.oszicar import half_unit, read_oszicar
 from ase_spinml.io.outcar import read_outcar
 from ase_spinml.io.vasp_checks import Checks, VaspWarning
 from ase_spinml.io.vasp_folder import find_files, read_poscar, tags_of
@@ -180,10 +180,11 @@ def _check_alone(found, files):
     ``d E`` of a static run is F - E, so E0 = F - d E/(n + 2) for some order n of the smearing; that of the first step
     of a relaxation is F.
     """
-    consistent = found.electronic is None or abs(found.electronic - found.free_energy) < 1.01 * found.digits
+    unit = half_unit(found.free_energy)
+    consistent = found.electronic is None or abs(found.electronic - found.free_energy) < 1.01 * unit
     if found.change is not None and abs(found.change - found.free_energy) > 1e-3 * abs(found.free_energy):
         wanted = [found.free_energy - found.change / (n + 2) for n in range(11)]
-        consistent &= min(abs(found.energy - e) for e in wanted) < 3 * found.digits
+        consistent &= min(abs(found.energy - e) for e in wanted) < 3 * unit
     if not consistent:
         raise Damaged(
             f"Expected energies F and E0 of {files.found['oszicar'].name} that fit its last electronic step and d E, "

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ase_spinml.errors import InputError
+from ase_spinml.io.oszicar import half_unit
 from ase_spinml.io.vasp_text import Damaged
 
 TOLERANCES = {"free_energy": 1e-6, "energy": 1e-6, "cell": 1e-6, "forces": 2e-6, "stress": 2e-8}
@@ -49,7 +50,8 @@ def compare(steps, files):
         return
     for step in full.values():
         for name in ("free_energy", "energy"):
-            if abs(getattr(step, name) - getattr(found, name)) > 1.02 * found.digits + 1e-8:
+            value = getattr(step, name)
+            if abs(value - getattr(found, name)) > 1.02 * half_unit(value) + 1e-8:
                 _differ(name, step.run.file, files.found["oszicar"].name, found.number)
 
 

@@ -19,7 +19,9 @@ def saxis_rotation(saxis):
     if saxis.shape != (3,) or not np.isfinite(saxis).all() or not saxis.any():
         raise InputError(f"Expected SAXIS to be three numbers, not all zero, got {saxis.tolist()}.")
     x, y, z = saxis
-    alpha, beta = np.arctan2(y, x), np.arctan2(np.hypot(x, y), z)
+    across = np.hypot(x, y)
+    along_z = across < 1e-10 * abs(z)  # the azimuth of rounding errors is none
+    alpha, beta = 0.0 if along_z else np.arctan2(y, x), np.arctan2(0.0 if along_z else across, z)
     (ca, sa), (cb, sb) = (np.cos(alpha), np.sin(alpha)), (np.cos(beta), np.sin(beta))
     return np.array([[cb * ca, -sa, sb * ca], [cb * sa, ca, sb * sa], [-sb, 0.0, cb]])
 

@@ -75,6 +75,8 @@ class _Vasprun:
             return error
         except expat.ExpatError as error:
             return self.damage("well-formed XML", expat.ErrorString(error.code))
+        except (LookupError, ValueError) as error:  # an unknown encoding, a number out of range
+            return self.damage("text and numbers that make sense", error)
         self.finished = not piece
         return None
 
@@ -249,7 +251,7 @@ class _Vasprun:
         """F and E0. Old versions print F, E0, F - E in the final block where newer ones print F, E, E0."""
         names = ("e_fr_energy", "e_wo_entrp", "e_0_energy")
         if any(name not in self.energies for name in names):
-            raise self.damage(f"{', '.join(names)} in ionic step {self.count}", sorted(self.energies))
+            raise self.damage(f"{', '.join(names)} in ionic step {self.count}", ", ".join(map(str, self.energies)))
         free, second, third = (self.energies[name] for name in names)
         if energies_agree(free, second, third, self.run.smearing):
             zero = third
