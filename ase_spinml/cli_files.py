@@ -25,6 +25,7 @@ def add_convert(commands):
     parser.add_argument("output", help="file or folder to write")
     _add_reading(parser)
     parser.add_argument("--to", metavar="FORMAT", help="format of the output")
+    parser.add_argument("--transverse", action="store_true", help="leave out the part of fields along the moments")
     parser.add_argument("--force", action="store_true", help="replace the output if it exists")
     parser.set_defaults(run=_convert)
 
@@ -91,9 +92,19 @@ def _convert(arguments):
     found = _read(arguments)
     if output.is_dir() and any(output.iterdir()):
         raise InputError(f"Expected a new or empty folder, got {output} with files in it: remove it first.")
+    if arguments.transverse:
+        found = _transverse(found)
     write_any(output, found, arguments.to)
     what = f"{len(found)} frames" if isinstance(found, list) else f"{len(found[1].i)} couplings"
     print(f"{what} written to {output}")
+
+
+def _transverse(found):
+    from ase_spinml.io import transverse_only
+
+    if not isinstance(found, list):
+        raise InputError("Expected frames with fields for --transverse, got exchange parameters: leave it out.")
+    return [transverse_only(atoms) for atoms in found]
 
 
 def _info(arguments):

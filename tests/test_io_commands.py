@@ -135,6 +135,12 @@ def test_convert_tells_warnings_and_lifts_collinear_moments(tmp_path, capsys):
     (tmp_path / "running_scf.log").write_text(ABACUS_SCF.replace("density convergence is", "nothing is"))
     assert run("convert", tmp_path / "running_scf.log", tmp_path / "d.xyz") == 0
     assert capsys.readouterr().out.splitlines()[-2].startswith("warning: step 1 of")
+    assert run("convert", tmp_path / "running_scf.log", tmp_path / "e.xyz", "--transverse") == 0
+    whole, frame = (read_frames(tmp_path / name)[0] for name in ("d.xyz", "e.xyz"))
+    moment, field = frame.arrays["initial_magmoms"][0], frame.arrays["exchange_fields"][0]
+    assert moment @ field == pytest.approx(0, abs=1e-8)
+    assert abs(moment @ whole.arrays["exchange_fields"][0]) > 1e-3
+    assert np.cross(moment, field) == pytest.approx(np.cross(moment, whole.arrays["exchange_fields"][0]), abs=1e-7)
 
 
 def test_damaged_files_on_request(file, tmp_path, capsys):

@@ -19,8 +19,9 @@ _HOME = {
     # other codes: frames
     "read_frames": "extxyz",
     "write_frames": "extxyz",
-    "read_dialect": "extxyz",
-    "write_dialect": "extxyz",
+    "read_dialect": "dialects",
+    "write_dialect": "dialects",
+    "transverse_only": "canonical",
     "read_deepmd": "deepmd",
     "write_deepmd": "deepmd",
     "read_mtp": "mtp",

@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 
 from ase_spinml.errors import InputError
-from ase_spinml.moments import FIELDS, MOMENTS, get_moments, set_moments
+from ase_spinml.moments import FIELDS, MOMENTS, get_moments, set_moments, transverse, unit_rows
 
 COLLINEAR = "collinear_magmoms"
 """Column of moments known only as one number per atom, mu_B."""
@@ -154,6 +154,19 @@ def lift(atoms, axis):
         if column in atoms.arrays:
             _set_vectors(atoms, name, column, atoms.arrays.pop(column), axis)
     return atoms
+
+
+def transverse_only(atoms):
+    """Copy of a frame without the part of its fields along the moments.
+
+    Constraints of the whole moment (ABACUS, DeltaSpin) print the full -dE/dm. Models of directions predict its
+    transverse part, and errors of fields compare with the column as it is.
+    """
+    frame = atoms.copy()
+    frame.calc = atoms.calc
+    if FIELDS in frame.arrays:
+        frame.arrays[FIELDS] = transverse(frame.arrays[FIELDS], unit_rows(get_moments(frame)))
+    return frame
 
 
 def stress_from_virial(virial, cell):

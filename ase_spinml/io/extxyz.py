@@ -1,14 +1,7 @@
-"""Extended XYZ: the canonical columns of this package, and the column names of MACE and GPUMD.
+"""Extended XYZ with the canonical columns of this package: the format that keeps everything.
 
-=========  ===================  ==================  =========================================
-dialect    moments              -dE/dm              energy, forces, stress
-=========  ===================  ==================  =========================================
-canonical  ``initial_magmoms``  ``exchange_fields``  ASE's own keys
-mace       ``REF_magmom``       ``REF_magforces``   ``REF_energy``, ``REF_forces``, ``REF_stress`` (ASE's sign)
-gpumd      ``spin``             ``mforce``          ``energy``, ``force``, ``virial`` = -stress x volume, eV
-=========  ===================  ==================  =========================================
-
-All dialects hold moments in mu_B and the field with the sign of a force, in eV/mu_B. Numbers have eight decimals.
+Columns ``initial_magmoms`` (mu_B) and ``exchange_fields`` (-dE/dm, eV/mu_B; NaN rows are unknown), energy, forces and
+stress under ASE's own keys, other columns and ``info`` as they are. Numbers have eight decimals.
 """
 
 import io
@@ -19,41 +12,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import read_xyz, write_xyz
 
 from ase_spinml.errors import InputError
-from ase_spinml.io.canonical import (
-    COLLINEAR,
-    as_frames,
-    contents,
-    known_fields,
-    make_frame,
-    stress_from_virial,
-    virial_from_stress,
-)
+from ase_spinml.io.canonical import COLLINEAR, as_frames, contents
 from ase_spinml.io.text import Lines, whole_file
 from ase_spinml.moments import FIELDS, MOMENTS, set_moments
 
-MACE = {
-    "moments": ("REF_magmom", "magmom"),
-    "fields": ("REF_magforces", "magforces"),
-    "energy": ("REF_energy",),
-    "forces": ("REF_forces",),
-    "stress": ("REF_stress",),
-}
-"""Names of the MACE dialect: the first is written, all are read."""
+FINITE = {"positions", "cell", MOMENTS, "energy", "free_energy", "forces", "stress", "momenta"}
+"""What must be known if it is there; NaN in other columns is none of this reader's business."""
 
-GPUMD = {
-    "moments": ("spin", "spins", "moment", "moments"),
-    "fields": ("mforce", "mforces", "force_mag", "forces_mag", "magnetic_force", "magnetic_forces"),
-    "energy": ("energy",),
-    "forces": ("force", "forces"),
-    "virial": ("virial",),
-}
-"""Names of the spin version of GPUMD, see :data:`MACE`; upper and lower case are the same."""
-
-DIALECTS = {"mace": MACE, "gpumd": GPUMD}
-_FIELDS = {FIELDS, *MACE["fields"], *GPUMD["fields"]}
-_FINITE = {"positions", "cell", MOMENTS, "energy", "free_energy", "forces", "stress", "momenta"} | {
-    name for names in (MACE, GPUMD) for quantity in set(names) - {"fields"} for name in names[quantity]
-}
 _WHAT = "an extended XYZ file"
 
 
@@ -79,25 +44,7 @@ def read_frames(path, axis=None, damaged="refuse"):
         Not extended XYZ, a frame that is cut off, rows of a wrong length, numbers that are not finite (rows of NaN in
         ``exchange_fields`` are atoms without a label).
     """
-    return _collect(path, damaged, lambda atoms: _canonical(atoms, axis))
-
-
-def read_dialect(path, dialect, axis=None, damaged="refuse"):
-    """Frames of an extended XYZ file with the names of another program, see :data:`MACE` and :data:`GPUMD`.
-
-    Parameters
-    ----------
-    path, axis, damaged
-        As in :func:`read_frames`.
-    dialect : {"mace", "gpumd"}
-
-    Raises
-    ------
-    InputError
-        As :func:`read_frames`; two names of the same quantity side by side.
-    """
-    names = DIALECTS[dialect]
-    return _collect(path, damaged, lambda atoms: _from_dialect(atoms, names, axis))
+    return collect(path, damaged, lambda atoms: _canonical(atoms, axis))
 
 
 def write_frames(path, frames):
@@ -116,26 +63,6 @@ def write_frames(path, frames):
             write_xyz(file, [for_writing(atoms)])
 
 
-def write_dialect(path, frames, dialect):
-    """Write frames with the names of another program.
-
-    Parameters
-    ----------
-    path, frames
-        As in :func:`write_frames`.
-    dialect : {"mace", "gpumd"}
-
-    Raises
-    ------
-    InputError
-        A frame with moments given as one number per atom, or whose fields are unknown on some magnetic atoms.
-    """
-    frames, names = as_frames(frames), DIALECTS[dialect]
-    with whole_file(path) as file:
-        for atoms in frames:
-            write_xyz(file, [_to_dialect(atoms, names, dialect)], write_results=False)
-
-
 def for_writing(atoms):
     """Copy of a frame with everything where the writer looks for it."""
     frame = atoms.copy()
@@ -151,14 +78,27 @@ def for_writing(atoms):
     return frame
 
 
-def _collect(path, damaged, convert):
+def collect(path, damaged, convert, finite=(), fields=(FIELDS,)):
+    """Frames of a file, each passed through ``convert``.
+
+    Parameters
+    ----------
+    path, damaged
+        As in :func:`read_frames`.
+    convert : callable
+        Function of the frame as ASE reads it.
+    finite : set of str
+        Columns that must be finite, beside :data:`FINITE`.
+    fields : set of str
+        Columns that may have whole rows of NaN only.
+    """
     if damaged not in ("refuse", "keep"):
         raise InputError(f"Expected damaged to be 'refuse' or 'keep', got {damaged!r}.")
     frames = []
     with Lines(path, _WHAT) as lines:
         try:
             for text in _chunks(lines):
-                frames.append(_converted(convert, _parse(text, lines), lines))
+                frames.append(_converted(convert, _parse(text, lines, FINITE.union(finite), fields), lines))
         except InputError:
             if damaged == "refuse":
                 raise
@@ -212,7 +152,7 @@ def _width(comment, lines):
     return sum(int(count) for count in words[2::3])
 
 
-def _parse(text, lines):
+def _parse(text, lines, finite, fields):
     try:
         atoms = next(iter(read_xyz(io.StringIO(text), 0)))
     except Exception as error:  # the parser meets damage with whatever error comes first
@@ -220,19 +160,17 @@ def _parse(text, lines):
     arrays = {**atoms.arrays, **(atoms.calc.results if atoms.calc else {}), "cell": atoms.cell.array}
     for name, values in arrays.items():
         values = np.asarray(values)
-        if values.dtype.kind == "f" and not np.isfinite(values).all() and not _may_be_unknown(name, values):
+        known = values.dtype.kind != "f" or np.isfinite(values).all()
+        if (name in finite and not known) or (name in fields and not known and not _whole_rows(values)):
             raise lines.error(f"finite numbers in {name}", "NaN or infinity")
     return atoms
 
 
-def _may_be_unknown(name, values):
-    """Whether what is not finite is a sign for unknown: whole rows of NaN in a column of fields, or another column."""
-    if name not in (*_FIELDS, *_FINITE):
-        return True
-    if name in _FINITE or values.ndim != 2:
-        return False
+def _whole_rows(values):
+    """Whether what is not finite are whole rows of NaN."""
     missing = np.isnan(values)
-    return not np.isinf(values).any() and (missing.all(axis=1) == missing.any(axis=1)).all()
+    whole = values.ndim == 2 and (missing.all(axis=1) == missing.any(axis=1)).all()
+    return bool(whole) and not np.isinf(values).any()
 
 
 def _canonical(atoms, axis):
@@ -246,43 +184,3 @@ def _canonical(atoms, axis):
         set_moments(atoms, moments)
     contents(atoms)
     return atoms
-
-
-def _from_dialect(atoms, names, axis):
-    found = {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}
-    taken, values = [], {}
-    for quantity, aliases in names.items():
-        present = [key for key in found if key in aliases or key.lower() in aliases]
-        if len(present) > 1:
-            raise InputError(f"Expected one column of {quantity}, got {' and '.join(present)}: remove all but one.")
-        if present:
-            taken.append(present[0])
-            values[quantity] = np.asarray(found[present[0]], dtype=float)
-            if quantity != "fields" and not np.isfinite(values[quantity]).all():
-                raise InputError(f"Expected finite numbers in {present[0]}, got NaN or infinity.")
-    if "energy" in values:
-        values["energy"] = float(values["energy"])
-    if "virial" in values:
-        values["stress"] = stress_from_virial(np.reshape(values.pop("virial"), 9), atoms.cell.array)
-    if "stress" in values:
-        stress = values["stress"]
-        values["stress"] = stress.reshape(3, 3) if stress.size == 9 else stress
-    info = {key: value for key, value in atoms.info.items() if key not in taken}
-    return make_frame(atoms.numbers, atoms.positions, atoms.cell, atoms.pbc, info=info, axis=axis, **values)
-
-
-def _to_dialect(atoms, names, dialect):
-    found = contents(atoms)
-    frame = make_frame(atoms.numbers, atoms.positions, atoms.cell, atoms.pbc, info=atoms.info)
-    fields = known_fields(found, f"the {dialect} format")
-    for quantity, values in (("forces", found.forces), ("moments", found.moments), ("fields", fields)):
-        if values is not None:
-            frame.set_array(names[quantity][0], values)
-    if found.energy is not None:
-        frame.info[names["energy"][0]] = found.energy
-    if found.stress is not None:
-        if "virial" in names:
-            frame.info[names["virial"][0]] = virial_from_stress(found.stress, atoms)
-        else:
-            frame.info[names["stress"][0]] = found.stress
-    return frame

@@ -42,8 +42,8 @@ FORMATS = {
         "frames", "extxyz.read_frames", "extxyz.write_frames", "extended XYZ, canonical", names=r".*\.(ext)?xyz"
     ),
     "traj": Format("frames", "traj.read_traj", "traj.write_traj", "trajectory of ASE", names=r".*\.traj"),
-    "mace": Format("frames", "extxyz.read_dialect", "extxyz.write_dialect", "MACE extended XYZ", {"dialect": "mace"}),
-    "gpumd": Format("frames", "extxyz.read_dialect", "extxyz.write_dialect", "GPUMD spin XYZ", {"dialect": "gpumd"}),
+    "mace": Format("frames", "dialects.read_dialect", "dialects.write_dialect", "XYZ of MACE", {"dialect": "mace"}),
+    "gpumd": Format("frames", "dialects.read_dialect", "dialects.write_dialect", "XYZ of GPUMD", {"dialect": "gpumd"}),
     "deepmd": Format("frames", "deepmd.read_deepmd", "deepmd.write_deepmd", "DeePMD folder, npy"),
     "deepmd-raw": Format("frames", "deepmd.read_deepmd", "deepmd.write_raw", "DeePMD folder, text"),
     "mtp": Format("frames", "mtp.read_mtp", "mtp.write_mtp", "MLIP configurations", names=r".*\.cfg"),
