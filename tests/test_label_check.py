@@ -89,6 +89,7 @@ def test_labels_of_a_closed_form_have_factor_one(model_frames):
     assert found["factor"] == pytest.approx(1.0, abs=0.01)
     assert found["factor_error"] < 0.01
     assert found["torque_balance"] < 1e-6
+    assert found["length_weight"] == pytest.approx(1.0, abs=1e-4)
     assert found["field_explained"] > 0.999
     assert found["n_frames"] == 12
     assert found["magnetic"] == ["Fe"]
@@ -123,14 +124,17 @@ def test_rounded_moments_tell_no_unit():
     assert found["factor"] == pytest.approx(1.0, abs=0.01)
 
 
-def test_moments_near_one_and_all_alike_cannot_tell_the_unit():
+@pytest.mark.parametrize(("length", "ok"), [(1.05, True), (1.18, None)])
+def test_the_unit_of_moments_near_one_cannot_be_told_and_hardly_matters(length, ok):
     frames = labelled(10, spread=0.0)
     for frame in frames:
-        set_moments(frame, get_moments(frame) / 2.2 * 1.1)
-        frame.arrays["exchange_fields"] *= 2.2 / 1.1
+        set_moments(frame, get_moments(frame) / 2.2 * length)
+        frame.arrays["exchange_fields"] *= 2.2 / length
     found = check_labels(frames)
-    assert found["ok"] is True
-    assert "eV per unit direction would pass too" in found["message"]
+    assert found["ok"] is ok
+    assert found["factor"] == pytest.approx(1.0, abs=0.01)
+    if ok is None:
+        assert "Cannot tell the unit: factor 1.00" in found["message"]
 
 
 def test_a_vibrating_lattice_does_not_spoil_the_factor():
@@ -229,7 +233,7 @@ def test_mistakes_in_the_shipped_iron_are_found(fe_dft, mistake):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("name", "count"), [("fe16", 20), ("fe128", 8), ("fege64", 12), ("nio32", 16)])
+@pytest.mark.parametrize(("name", "count"), [("fe16", 12), ("fe128", 8), ("fege64", 10), ("nio32", 16)])
 def test_third_party_data_pass(shared_frames, name, count):
     found = check_labels(shared_frames(name)[:count])
     assert found["ok"] is True
@@ -243,7 +247,7 @@ SLOW = pytest.mark.physical
 @pytest.mark.data
 @pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize(
-    ("name", "count"), [("fe16", 20), pytest.param("fe128", 10, marks=SLOW), pytest.param("fege64", 20, marks=SLOW)]
+    ("name", "count"), [("fe16", 12), pytest.param("fe128", 10, marks=SLOW), pytest.param("fege64", 20, marks=SLOW)]
 )
 def test_mistakes_in_third_party_data_are_found(shared_frames, name, count, mistake):
     found = check_labels(MISTAKES[mistake](shared_frames(name)[:count]))

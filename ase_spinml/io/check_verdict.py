@@ -14,11 +14,17 @@ UNSURE = 0.15
 SIGMAS = 3.0
 """Standard errors that make a difference count."""
 
-DISTINCT = 0.05
-"""Smallest logarithm of a ratio of torque balances that counts."""
+BETWEEN = 1.0
+"""Standard errors that the weight of the lengths must stay away from one half, the middle between the two units."""
+
+UNDECIDED = 0.33
+"""Standard error of that weight beyond which it tells nothing."""
 
 FLOOR = 2e-3
-"""Balances below this are those of rounded numbers (moments with three decimals) and tell no unit."""
+"""Contrasts of torques between the units below this may come from moments rounded to three decimals."""
+
+MATTERS = 0.1
+"""Moments so near 1 mu_B, as a logarithm, that the unit makes no difference worth a warning."""
 
 CLOSE = 0.2
 """Causes whose factors differ less from what was found, as a logarithm, are named together."""
@@ -75,25 +81,29 @@ def verdict(found, slope, balance, tolerance):
             f"{1e3 * found['energy_scatter']:.2g} about what the fields imply; give more frames, or frames that differ "
             f"more in their spins."
         )
+    if away <= 0 and unit is None and _other_unit_passes(found, tolerance):
+        return None, (
+            f"Cannot tell the unit: {number} if the fields are in eV/mu_B, but {found['factor_per_direction']:.2f} if "
+            f"they are in eV per unit direction, and moments of {found['mean_moment']:.2f} mu_B hardly differ."
+        )
     if away <= 0:
-        return True, f"Fields and energies agree: {number}{_doubt(found, unit, tolerance)}."
+        return True, f"Fields and energies agree: {number}."
     return False, f"Fields and energies disagree, {number}: {_cause(found, unit)}."
 
 
 def _unit(balance):
     """The unit that balances the torques, "per moment" or "per direction", or None when they cannot tell."""
-    if not max(balance.per_moment, balance.per_direction) > FLOOR:
+    if not (balance.contrast > FLOOR and balance.weight_error < UNDECIDED):
         return None
-    if not abs(balance.log_ratio) > max(SIGMAS * balance.log_ratio_error, DISTINCT):
+    if abs(balance.weight - 0.5) < BETWEEN * balance.weight_error:
         return None
-    return "per moment" if balance.log_ratio > 0 else "per direction"
+    return "per moment" if balance.weight > 0.5 else "per direction"
 
 
-def _doubt(found, unit, tolerance):
-    """What to add when the other unit would pass as well."""
-    if unit is None and abs(found["factor_per_direction"] - 1) <= tolerance:
-        return f", but with moments of {found['mean_moment']:.2f} mu_B all alike, eV per unit direction would pass too"
-    return ""
+def _other_unit_passes(found, tolerance):
+    """Whether fields per unit direction would pass as well, and it would matter."""
+    other = found["factor_per_direction"]
+    return abs(other - 1) <= tolerance and abs(np.log(other / found["factor"])) > MATTERS
 
 
 def _remaining(factor, tolerance):

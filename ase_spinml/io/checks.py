@@ -59,6 +59,7 @@ def check_labels(frames, *, cutoff=4.5, magnetic=None, tolerance=0.25, max_frame
         regression leaves, eV/atom.
         torque_balance, torque_balance_per_direction, torque_balance_shuffled : as
         :class:`ase_spinml.io.torque_balance.TorqueBalance`.
+        length_weight, length_weight_error : 1 if the torques balance best for fields per mu_B, 0 if per direction.
         n_frames, magnetic, mean_moment (mu_B) : what was used.
         implied_energies, measured_energies : (n_frames,) eV/atom without constants and lattice part, to be plotted.
 
@@ -96,6 +97,8 @@ def check_labels(frames, *, cutoff=4.5, magnetic=None, tolerance=0.25, max_frame
         "torque_balance": balance.per_moment,
         "torque_balance_per_direction": balance.per_direction,
         "torque_balance_shuffled": balance.shuffled,
+        "length_weight": balance.weight,
+        "length_weight_error": balance.weight_error,
         "n_frames": len(frames),
         "magnetic": magnetic,
         "mean_moment": float(np.mean(np.concatenate(rows.lengths))),
