@@ -19,7 +19,7 @@ from ase_spinml.errors import InputError
 from ase_spinml.io import VaspWarning, read_vasp
 from ase_spinml.io.oszicar import read_oszicar
 from ase_spinml.io.outcar import read_outcar
-from ase_spinml.io.vasp_text import LONGEST_LINE, Lines, number
+from ase_spinml.io.vasp_text import LONGEST_LINE, VaspLines, number
 from ase_spinml.io.vaspout import read_vaspout
 from ase_spinml.io.vasprun import read_vasprun
 
@@ -289,7 +289,7 @@ def test_a_gigabyte_outcar_streams(tmp_path):
 def test_lines_are_bounded(tmp_path):
     (tmp_path / "OUTCAR").write_bytes(b"x" * (2 * LONGEST_LINE))
     with pytest.raises(InputError, match="Expected lines of text in OUTCAR, line 1"):
-        next(Lines(tmp_path / "OUTCAR"))
+        next(VaspLines(tmp_path / "OUTCAR"))
 
 
 def test_numbers_of_fortran():
@@ -300,7 +300,7 @@ def test_numbers_of_fortran():
 
 def test_glued_columns_come_apart(tmp_path):
     (tmp_path / "x").write_text("\n")
-    lines = Lines(tmp_path / "x")
+    lines = VaspLines(tmp_path / "x")
     assert lines.row("-12353.08821-12353.08821 62213.36307", (5, 5, 5), "stress") == [-12353.08821] * 2 + [62213.36307]
     with pytest.raises(InputError, match="Expected three numbers in x"):
         lines.row("1.00000 2.0000 3.00000", (5, 5, 5), "three numbers")

@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from ase_spinml.errors import InputError
-from ase_spinml.io.vasp_text import NUMBER, Lines, number
+from ase_spinml.io.vasp_text import NUMBER, VaspLines, number
 
 _TAG = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_/]*)\s*=\s*(.*)", re.ASCII | re.DOTALL)
 _REPEATED = re.compile(rf"(\d+)\*({NUMBER})", re.ASCII)
@@ -28,7 +28,7 @@ def read_incar(path):
         Binary content.
     """
     tags, held = {}, ""
-    lines = Lines(path)
+    lines = VaspLines(path)
     lines.lenient_end = True
     for line in lines:
         line = held + re.split("[#!]", line, maxsplit=1)[0].rstrip()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ase_spinml.errors import InputError
-from ase_spinml.io.vasp_text import NUMBER, Lines, number
+from ase_spinml.io.vasp_text import NUMBER, VaspLines, number
 
 _PENALTY = re.compile(rf"\s*E_p\s*=\s*({NUMBER})\s+lambda\s*=\s*({NUMBER})\s*", re.ASCII)
 _ELECTRONIC = re.compile(rf"\s*[A-Z]{{3}}:\s*(\d+|\*+)\s*({NUMBER})\s.*", re.ASCII)
@@ -88,7 +88,7 @@ def read_oszicar(path):
 
 class _Oszicar:
     def __init__(self, path):
-        self.lines = Lines(path)
+        self.lines = VaspLines(path)
         self.pending = None  # step whose table of fields may still follow
         self.last = 0
         self.ions = None  # rows in a table of moments

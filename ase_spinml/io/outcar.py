@@ -10,7 +10,7 @@ import numpy as np
 
 from ase_spinml.io.outcar_header import Header
 from ase_spinml.io.vasp_steps import Run, Step, ase_stress, energies_agree, lattice_agrees
-from ase_spinml.io.vasp_text import NUMBER, Lines
+from ase_spinml.io.vasp_text import NUMBER, VaspLines
 
 _ITERATION = re.compile(r"-+ Iteration\s*(\d+|\*+)\(\s*(\d+|\*+)\)\s*-+\s*", re.ASCII)
 _TITLE = re.compile(r"\s?magnetization \(([xyz])\)\s*", re.ASCII)
@@ -34,7 +34,7 @@ def read_outcar(path):
 
 class _Outcar:
     def __init__(self, path):
-        self.lines = Lines(path)
+        self.lines = VaspLines(path)
         self.run = Run(file=self.lines.path.name)
         self.header = Header(self.lines, self.run)
         self.current = None  # ionic step under way

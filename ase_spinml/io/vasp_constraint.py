@@ -2,13 +2,13 @@
 
 With M = MW_int, e0 the target direction, M0 the target and P the printed table lambda*MW_perp:
 
-====  ==========================================  =======================  ==================
-mode  penalty E_p                                 P                        dE_p/dM
-====  ==========================================  =======================  ==================
-1     sum lambda |M - e0 (e0.M)|^2                lambda M_perp            2 P
-2     sum lambda |M - M0|^2                       lambda (M - M0)          2 P
-4     sum lambda (|M| - e0.M)                     lambda (e_M - e0)_perp   1 P
-====  ==========================================  =======================  ==================
+====  ============================  =========================  =======
+mode  penalty E_p, summed           P                          dE_p/dM
+====  ============================  =========================  =======
+1     lambda (M - e0 (e0.M))^2      lambda M_perp              2 P
+2     lambda (M - M0)^2             lambda (M - M0)            2 P
+4     lambda (length(M) - e0.M)     lambda (e_M - e0)_perp     1 P
+====  ============================  =========================  =======
 
 At self-consistency E + E_p is stationary, so -dE/dM = dE_p/dM = c P: the factor c is 2, 2, 1 and the sign is plus.
 """

@@ -29,7 +29,7 @@ class Damaged(InputError):
         self.keepable = keepable
 
 
-class Lines:
+class VaspLines:
     """Iterator over the lines of a text file, without their ends (LF or CRLF).
 
     Attributes
