@@ -109,9 +109,11 @@ class MDDump:
                 break
             symbols.append(words[1] if len(words) > 1 else "")
             rows.append(lines.numbers(words[:1] + words[2:], None, "a row of an atom"))
+        if len({len(row) for row in rows}) != 1 or len(rows[0]) < 7:
+            raise lines.error("index, positions and forces in every row", "others")
         table = np.array(rows)
-        if table.ndim != 2 or table.shape[1] < 7 or not np.array_equal(table[:, 0], np.arange(len(table))):
-            raise lines.error("atoms numbered from 0 with positions and forces", "others")
+        if not np.array_equal(table[:, 0], np.arange(len(table))):
+            raise lines.error("atoms numbered from 0", "others")
         return cell, symbols, table[:, 1:4], table[:, 4:7]
 
     @staticmethod

@@ -167,7 +167,10 @@ def _symbols(folder, species):
         if not (folder / "type_map.raw").exists():
             raise InputError(f"Expected the symbols of the types, got {folder} without type_map.raw: give species=.")
         with Lines(folder / "type_map.raw", "a list of chemical symbols") as lines:
-            species = [word for line in lines for word in line.split()]
+            species = []
+            for line in lines:
+                lines.whole("a list of chemical symbols")
+                species += line.split()
     if not types or min(types) < 0 or max(types) >= len(species):
         raise InputError(f"Expected types below {len(species)}, one per symbol, got others in {folder}/type.raw.")
     return [species[kind] for kind in types]

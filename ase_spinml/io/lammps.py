@@ -149,7 +149,7 @@ def _species_of_masses(rows, n_types, path):
         closest = int(np.nanargmin(np.abs(atomic_masses - mass)))
         if named in chemical_symbols[1:]:
             symbols[int(kind)] = named
-        elif abs(atomic_masses[closest] - mass) < 0.05:
+        elif closest > 0 and abs(atomic_masses[closest] - mass) < 0.05:
             symbols[int(kind)] = chemical_symbols[closest]
     if set(symbols) != set(range(1, n_types + 1)):
         raise InputError(

@@ -122,6 +122,8 @@ def _keywords(path):
             elif name == "n_interaction_pairs":
                 keys["pairs"] = _pairs(lines, lines.integer((words[1:] or [""])[0], "a number of pairs"))
             elif name in _NUMBERS:
+                if len(words) < 2:
+                    raise lines.error(f"numbers behind {name}", line)
                 keys[name] = lines.numbers(words[1:], None, f"numbers behind {name}")
             else:
                 keys[name] = words[1:]

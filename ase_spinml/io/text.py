@@ -1,8 +1,8 @@
 """Text files read line by line with bounded memory, and written whole or not at all.
 
-Readers of this room take their lines from :class:`Lines`. It opens plain and gzip-compressed files, takes line ends of
-any system, refuses binary content at once, and knows whether the last line is complete: a number cut off at the end of
-a truncated file would otherwise pass for a shorter number.
+Readers of this room take their lines from :class:`~ase_spinml.io.text.Lines`. It opens plain and gzip-compressed files,
+takes line ends of any system, refuses binary content at once, and knows whether the last line is complete: a number cut
+off at the end of a truncated file would otherwise pass for a shorter number.
 """
 
 import gzip
@@ -103,11 +103,7 @@ class Lines:
 
     def numbers(self, words, count, expected, nan=False):
         """``count`` words of the line read last as finite floats (n,); also NaN if ``nan``; None: however many."""
-        if self.cut:
-            raise InputError(
-                f"Expected {expected} in {self.path}, line {self.number}, got a line without an end: the file is "
-                f"truncated, or add the missing line end."
-            )
+        self.whole(expected)
         try:
             values = np.array([_float(word) for word in words])
         except ValueError:
@@ -116,10 +112,17 @@ class Lines:
             raise self.error(expected, " ".join(words))
         return values
 
+    def whole(self, expected):
+        """Refuse the line read last if the file ends in it."""
+        if self.cut:
+            raise InputError(
+                f"Expected {expected} in {self.path}, line {self.number}, got a line without an end: the file is "
+                f"truncated, or add the missing line end."
+            )
+
     def integer(self, word, expected):
         """A word of the line read last as an integer."""
-        if self.cut:
-            self.numbers([], 0, expected)
+        self.whole(expected)
         if not word.lstrip("+-").isdigit() or not word.isascii():
             raise self.error(expected, word)
         return int(word)

@@ -52,7 +52,7 @@ def read_uppasd(path, lattice_constant=None, species=None, **settings):
     keys = _keywords(path)
     keys.update({name: [str(value)] for name, value in settings.items()})
     missing = {"cell", "posfile", "exchange"} - set(keys)
-    if missing or int(keys.get("do_ralloy", ["0"])[0]) or int(keys.get("do_jtensor", ["0"])[0]):
+    if missing or any(float(keys.get(name, [0])[0]) for name in ("do_ralloy", "do_jtensor")):
         raise InputError(
             f"Expected cell, posfile and exchange in {path}, without do_ralloy and do_jtensor, got another input: only "
             f"ordered crystals with scalar exchange files are read."
@@ -157,12 +157,15 @@ def _keywords(path):
             words = line.split()
             if not words or words[0][0] in "#!%*" or len(words) < 2:
                 continue
+            lines.whole("a keyword")
             name = words[0].lower()
             if name == "cell":
                 rows = [lines.numbers(words[1:4], 3, "a lattice vector")]
                 for _ in range(2):
                     rows.append(lines.numbers(lines.next("a lattice vector").split()[:3], 3, "a lattice vector"))
                 keys["cell"] = rows
+            elif name in ("alat", "do_ralloy", "do_jtensor"):
+                keys[name] = lines.numbers(words[1:2], 1, f"a number behind {name}")
             else:
                 keys[name] = words[1:]
     return keys

@@ -118,6 +118,7 @@ def read_vampire_materials(path):
             text = line.split("#")[0].strip()
             if not text:
                 continue
+            lines.whole("material[1]:key=value")
             match = _MATERIAL.fullmatch(text)
             if match is None:
                 raise lines.error("material[1]:key=value", line)
