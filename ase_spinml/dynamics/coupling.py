@@ -24,7 +24,7 @@ class PairCouplings:
         self._magnetic = magnetic
         self._steps = 0
         self._due = 1
-        self._list = None
+        self._list = self._geometry = None
 
     def due(self):
         """Count one step; whether the coupling should be fitted before it."""
@@ -46,7 +46,14 @@ class PairCouplings:
         frames : list of ((n, 3), (n, 3))
             Spins and transverse fields in eV/mu_B.
         """
-        geometry = atoms.positions[self._magnetic], atoms.cell.array, atoms.pbc
+        geometry = atoms.positions[self._magnetic], atoms.cell.array.copy(), atoms.pbc.copy()
+        if self._geometry is None or not all(map(np.array_equal, geometry, self._geometry)):
+            self._slots = self._pairs(atoms, geometry)
+            self._geometry = geometry
+        return fit_coupling(*self._slots, lengths, frames)
+
+    def _pairs(self, atoms, geometry):
+        """Neighbours (n, K) and radial functions (n, K, B)."""
         if self._list is None:
             self._list = NeighborList(_coupling_range(*geometry), skin=0.3)
         self._list.update(*geometry)
@@ -56,8 +63,7 @@ class PairCouplings:
         _, species = np.unique(atoms.numbers[self._magnetic], return_inverse=True)
         pairs = np.sort(np.stack(np.broadcast_arrays(species[:, None], species[neighbours])), axis=0)
         kinds = pairs[0] + (species.max() + 1) * pairs[1]
-        basis = pair_basis(distances, kinds, filled)
-        return fit_coupling(neighbours, basis, lengths, frames)
+        return neighbours, pair_basis(distances, kinds, filled)
 
 
 def _coupling_range(positions, cell, pbc):
