@@ -258,6 +258,14 @@ def test_mistakes_in_third_party_data_are_found(shared_frames, name, count, mist
 # --- refusals ---
 
 
+def straightened(frames):
+    """Copies with all moments along z."""
+    out = with_fields(frames, fields)
+    for frame in out:
+        set_moments(frame, np.full(len(frame), 2.2), axis=(0, 0, 1))
+    return out
+
+
 def without_energy(frames):
     return [frame.copy() for frame in frames]
 
@@ -280,10 +288,12 @@ def without_fields(frames):
         (without_fields, r"Expected frames with exchange_fields, got 12 without: put them into arrays"),
         (lambda frames: frames[:3], "Expected at least 5 frames with both energy and exchange_fields, got 3"),
         (lambda frames: with_fields(frames, lambda f: 0 * fields(f)), "Expected exchange_fields other than zero"),
+        (straightened, "Expected frames with spins at angles to each other, got parallel ones"),
+        (lambda frames: frames[:1] * 8, "Expected energies that differ between frames, got -"),
         (lambda frames: with_fields(frames, lambda f: np.nan * fields(f)), "Expected frames with exchange_fields"),
         (lambda frames: with_fields(frames, lambda f: np.inf * fields(f)), "must be finite"),
     ],
-    ids=["empty", "no energy", "no fields", "too few", "zero", "all unknown", "infinite"],
+    ids=["empty", "no energy", "no fields", "too few", "zero", "parallel", "all alike", "all unknown", "infinite"],
 )
 def test_frames_that_cannot_be_checked_are_refused(model_frames, change, message):
     with pytest.raises(InputError, match=message):

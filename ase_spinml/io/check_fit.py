@@ -22,6 +22,9 @@ from ase_spinml.models.kernels import Linear
 SPINS, LEAST_PER_FRAME, MOST_PER_FRAME = 400, 8, 32
 """How many atoms are asked for their fields, in all and in a frame: the weights are few, more would only add work."""
 
+STRAIGHT = 1e-9
+"""Turnings below this, for weights of order one, are those of parallel spins."""
+
 CONDITION = 1e-10
 """Smallest ridge relative to the largest eigenvalue: below, double precision invents weights."""
 
@@ -123,12 +126,22 @@ class FieldFit:
         Power of the moment length that turns the labels into turnings.
     groups : (n,) int array
         Group of every frame; each group is left out once.
+
+    Raises
+    ------
+    InputError
+        All spins are parallel.
     """
 
     def __init__(self, rows, power, groups):
         self.rows, self.groups = rows, groups
         targets = rows.turnings(power)
         every = np.vstack(rows.slopes)
+        if not np.abs(every).max(initial=0.0) > STRAIGHT:
+            raise InputError(
+                "Expected frames with spins at angles to each other, got parallel ones, which have no exchange fields: "
+                "give noncollinear frames."
+            )
         scale = np.zeros(every.shape[1])
         for block in np.unique(rows.block):  # every block gets the same share of the prior variance of a turning
             mine = rows.block == block

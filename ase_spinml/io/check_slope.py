@@ -9,6 +9,9 @@ from scipy.optimize import minimize
 ROUNDS = 4
 """Alternations between the slope and the variances of what it leaves; they converge geometrically."""
 
+LIFTS = (1e-12, 1e-9, 1e-6)
+"""Shares of the mean variance added to the diagonal of a covariance, the first that makes it positive."""
+
 
 @dataclass
 class Slope:
@@ -115,7 +118,13 @@ def _alternate(implied, covariance, lattice, labels, composition):
 
 def _cholesky(matrix):
     """Lower factor, the diagonal lifted by what double precision may have lost."""
-    return scipy.linalg.cholesky(matrix + 1e-12 * np.trace(matrix) * np.eye(len(matrix)) / len(matrix), lower=True)
+    size = np.trace(matrix) / len(matrix) + 1e-300
+    for lift in LIFTS[:-1]:
+        try:
+            return scipy.linalg.cholesky(matrix + lift * size * np.eye(len(matrix)), lower=True)
+        except scipy.linalg.LinAlgError:
+            continue
+    return scipy.linalg.cholesky(matrix + LIFTS[-1] * size * np.eye(len(matrix)), lower=True)
 
 
 def _weighted_slope(x, y, covariance):

@@ -16,6 +16,9 @@ INDUCED = 0.1
 GROUPS = 12
 """Groups of frames that the jackknife leaves out in turn."""
 
+SAME = 1e-12
+"""Relative difference below which energies are the same number."""
+
 SPARE = 4
 """Frames needed beyond one per element."""
 
@@ -66,8 +69,8 @@ def check_labels(frames, *, cutoff=4.5, magnetic=None, tolerance=0.25, max_frame
     Raises
     ------
     InputError
-        No frames; too few with both energy and fields; fields that are all zero; moments that are missing or collinear;
-        labels of wrong shape or not finite; parameters out of range.
+        No frames; too few with both energy and fields; fields that are all zero; energies all the same; spins all
+        parallel; moments that are missing or collinear; labels of wrong shape or not finite; parameters out of range.
     """
     frames = [frames] if isinstance(frames, Atoms) else list(frames)
     _check_parameters(cutoff, tolerance, max_frames)
@@ -81,6 +84,7 @@ def check_labels(frames, *, cutoff=4.5, magnetic=None, tolerance=0.25, max_frame
     for label, counts in zip(labels, counting, strict=True):
         label.only(counts)
     _check_amount(frames, labels)
+    _check_spread(frames, labels)
     groups = rng.permutation(len(frames)) % min(len(frames), GROUPS)
     rows = field_rows(frames, labels, magnetic, cutoff, rng)
     fits = [FieldFit(rows, power, groups) for power in (1, 0)]
@@ -157,4 +161,13 @@ def _check_amount(frames, labels):
     if not any(np.nan_to_num(label.fields).any() for label in labels):
         raise InputError(
             "Expected exchange_fields other than zero, got zeros only: mark fields that are not known with NaN."
+        )
+
+
+def _check_spread(frames, labels):
+    per_atom = np.array([label.energy / len(frame) for frame, label in zip(frames, labels, strict=True)])
+    if np.ptp(per_atom) < SAME * max(np.abs(per_atom).max(), 1.0):
+        raise InputError(
+            f"Expected energies that differ between frames, got {per_atom[0]:.6f} eV/atom for all {len(frames)}: "
+            "give frames with different spins, each with its own energy."
         )
