@@ -1,6 +1,7 @@
 """The commands ``convert`` and ``info`` of ``ase-spinml``."""
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def _add_reading(parser):
 
 
 def _read(arguments):
-    """Contents of the input; its warnings are told as lines on standard output."""
+    """Contents of the input; its warnings are told as lines on standard error."""
     from ase_spinml.io.formats import read_any
 
     options = {}
@@ -70,7 +71,7 @@ def _read(arguments):
         warnings.simplefilter("always")
         found = read_any(arguments.input, arguments.source, **options)
     for message in dict.fromkeys(str(warning.message) for warning in caught):
-        print(f"warning: {message}")
+        print(f"ase-spinml {arguments.command}: warning: {message}", file=sys.stderr)
     return found
 
 

@@ -134,7 +134,7 @@ def test_convert_tells_warnings_and_lifts_collinear_moments(tmp_path, capsys):
     np.testing.assert_allclose(read_any(tmp_path / "b.cfg")[0].get_initial_magnetic_moments()[0], [0, 0, 2.3])
     (tmp_path / "running_scf.log").write_text(ABACUS_SCF.replace("density convergence is", "nothing is"))
     assert run("convert", tmp_path / "running_scf.log", tmp_path / "d.xyz") == 0
-    assert capsys.readouterr().out.splitlines()[-2].startswith("warning: step 1 of")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("ase-spinml convert: warning: step 1 of")
     assert run("convert", tmp_path / "running_scf.log", tmp_path / "e.xyz", "--transverse") == 0
     whole, frame = (read_frames(tmp_path / name)[0] for name in ("d.xyz", "e.xyz"))
     moment, field = frame.arrays["initial_magmoms"][0], frame.arrays["exchange_fields"][0]

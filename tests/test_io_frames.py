@@ -143,6 +143,16 @@ def test_missing_labels_stay_missing(tmp_path):
         assert_same([atoms], [found])
 
 
+@pytest.mark.parametrize("name", ["extxyz", "mace", "gpumd", "deepmd", "deepmd-raw", "mtp", "traj"])
+def test_a_single_atom(name, tmp_path):
+    atoms = Atoms("Fe", cell=[3, 3, 3], pbc=True)
+    set_moments(atoms, [[0, 1.0, 2.0]])
+    atoms.set_array("exchange_fields", np.array([[0.1, 0, 0]]))
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=[[0, 0, 0.5]])
+    write_any(tmp_path / "a", [atoms], name)
+    assert_same([atoms], read_any(tmp_path / "a", name))
+
+
 def test_collinear_moments_are_never_vectors(tmp_path):
     atoms = bulk("Fe", cubic=True)
     write_frames(tmp_path / "a.xyz", atoms)

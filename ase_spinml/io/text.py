@@ -130,7 +130,8 @@ class Lines:
     def error(self, expected, got):
         """An InputError about the line read last."""
         got = got if len(got) <= 80 else got[:80] + "..."
-        return InputError(f"Expected {expected} in {self.path}, line {self.number}, got {got!r}: the file is damaged.")
+        where = f"{self.path}, line {self.number}"
+        return InputError(f"Expected {expected} in {where}, got {got!r}: the file is damaged or of another kind.")
 
 
 def _float(word):
