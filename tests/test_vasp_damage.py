@@ -298,6 +298,22 @@ def test_numbers_of_fortran():
     assert number("7") == 7.0
 
 
+@pytest.mark.parametrize("name", ["OUTCAR", "OSZICAR", "vasprun.xml"])
+@pytest.mark.parametrize("digits", ["9" * 5000, "1" * 900_000, "1e999"])
+def test_absurd_numbers_are_refused_at_once(tmp_path, name, digits):
+    sample = vasp.make_sample(steps=1)
+    text = SAMPLES[name](sample)
+    places = {"OUTCAR": "NIONS =      3", "OSZICAR": "DAV:   1", "vasprun.xml": "<atoms>       3"}
+    (tmp_path / name).write_text(text.replace(places[name], places[name][:-1] + digits))
+    _, error = attempt(reader_of(name), tmp_path / name)
+    assert str(error).startswith("Expected")
+
+
+def test_numbers_beyond_floats_are_refused():
+    with pytest.raises(InputError, match="Expected finite numbers, got 1E999"):
+        number("1E999")
+
+
 def test_glued_columns_come_apart(tmp_path):
     (tmp_path / "x").write_text("\n")
     lines = VaspLines(tmp_path / "x")

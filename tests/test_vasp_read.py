@@ -219,6 +219,40 @@ def test_missing_moments_are_told(tmp_path):
     assert "moments_source" not in frames[0].info
 
 
+def test_steps_of_a_learned_force_field_are_left_out(tmp_path):
+    """Such a run announces every step; those with electrons alone have TOTEN, those of the field alone ML TOTEN."""
+    sample = vasp.make_sample(steps=2, spin=vasp.NO_SPIN)
+    rule = 38 * "-" + " Ionic step {:8d}  " + 40 * "-" + "\n"
+    first, second = vasp.outcar(sample).split(38 * "-" + " Iteration      2(   1)  ")
+    learned = (
+        " POSITION                                       TOTAL-FORCE (eV/Angst) (ML)\n " + 83 * "-" + "\n"
+        "      0.00000      0.00000      0.00000         9.000000      9.000000      9.000000\n"
+        "  free  energy ML TOTEN  =       -99.00000000 eV\n\n  ML energy  without entropy=      -99.00000000\n"
+    )
+    second = 38 * "-" + " Iteration      4(   1)  " + second.replace("Iteration      2(", "Iteration      4(")
+    text = first.replace(38 * "-" + " Iteration      1(   1)", rule.format(1) + 38 * "-" + " Iteration      1(   1)")
+    text += learned + rule.format(2) + learned + rule.format(3) + learned + rule.format(4) + second
+    (tmp_path / "OUTCAR").write_text(text)
+    frames = read_vasp(tmp_path)
+    assert [frame.info["step"] for frame in frames] == [1, 4]
+    for k, frame in enumerate(frames):
+        np.testing.assert_allclose(frame.get_forces(), sample.forces[k])
+        assert frame.calc.results["free_energy"] == pytest.approx(sample.free[k])
+
+
+def test_moments_of_few_steps_are_told(tmp_path):
+    """Small NWRITE: tables of moments for some steps only."""
+    sample = vasp.make_sample(steps=3)
+    text = vasp.outcar(sample)
+    parts = text.split(" aborting ")
+    begin = parts[2].index("\n magnetization (x)")
+    parts[2] = parts[2][:begin] + parts[2][parts[2].index("  in kB") :]
+    (tmp_path / "OUTCAR").write_text(" aborting ".join(parts))
+    with pytest.warns(VaspWarning, match=r"no moments of atoms in 1 of 3 ionic steps \(2\)"):
+        frames = read_vasp(tmp_path)
+    assert ["initial_magmoms" in frame.arrays for frame in frames] == [True, False, True]
+
+
 # --- refusals ---
 
 

@@ -13,10 +13,11 @@ import numpy as np
 from ase_spinml.errors import InputError
 from ase_spinml.io.vasp_text import NUMBER, VaspLines, number
 
+_INDEX = r"(\d{1,9}|\*+)"
 _PENALTY = re.compile(rf"\s*E_p\s*=\s*({NUMBER})\s+lambda\s*=\s*({NUMBER})\s*", re.ASCII)
-_ELECTRONIC = re.compile(rf"\s*[A-Z]{{3}}:\s*(\d+|\*+)\s*({NUMBER})\s.*", re.ASCII)
+_ELECTRONIC = re.compile(rf"\s*[A-Z]{{3}}:\s*{_INDEX}\s*({NUMBER})\s.*", re.ASCII)
 _ENERGIES = re.compile(
-    rf"\s*(\d+|\*+)\s+(?:T=\s*{NUMBER}\s+E=\s*{NUMBER}\s+)?F=\s*({NUMBER})\s+E0=\s*({NUMBER})"
+    rf"\s*{_INDEX}\s+(?:T=\s*{NUMBER}\s+E=\s*{NUMBER}\s+)?F=\s*({NUMBER})\s+E0=\s*({NUMBER})"
     rf"(?:\s+d E\s*=\s*({NUMBER})|\s+EK=\s*{NUMBER}\s+SP=\s*{NUMBER}\s+SK=\s*{NUMBER})"
     rf"(?:\s+mag=\s*({NUMBER}(?:\s+{NUMBER}\s+{NUMBER})?))?\s*",
     re.ASCII,
@@ -24,10 +25,10 @@ _ENERGIES = re.compile(
 _MOMENTS = re.compile(r"\s*ion\s+MW_int\s+M_int\s*", re.ASCII)
 _FIELDS = re.compile(r"\s*ion\s+lambda\*MW_perp\s*", re.ASCII)
 _HEADER = re.compile(r"\s*N\s+E\s+dE\s+d eps\s+ncg\s+rms.*", re.ASCII)
-_REAL = r"([-+]?\d*\.\d+(?:[Ee][-+]?\d+|[-+]\d{3})?)"
-_SIX = re.compile(r"\s*(\d+|\*+)" + rf"\s*{_REAL}" * 6 + r"\s*", re.ASCII)
-_THREE = re.compile(r"\s*(\d+|\*+)" + rf"\s*{_REAL}" * 3 + r"\s*", re.ASCII)
-_LOOSE_ROW = re.compile(r"\s*(\d+|\*+)\s*[-+]?\d*\.\d", re.ASCII)
+_REAL = r"([-+]?\d{0,9}\.\d{1,15}(?:[Ee][-+]?\d+|[-+]\d{3})?)"
+_SIX = re.compile(rf"\s*{_INDEX}" + rf"\s*{_REAL}" * 6 + r"\s*", re.ASCII)
+_THREE = re.compile(rf"\s*{_INDEX}" + rf"\s*{_REAL}" * 3 + r"\s*", re.ASCII)
+_LOOSE_ROW = re.compile(rf"\s*{_INDEX}\s*[-+]?\d*\.\d", re.ASCII)
 _MARKS = ("F=", "E0=", "E_p", "lambda", "MW_", "M_int")
 
 
@@ -88,7 +89,7 @@ def read_oszicar(path):
 
 class _Oszicar:
     def __init__(self, path):
-        self.lines = VaspLines(path)
+        self.lines = VaspLines(path, longest=1024)
         self.pending = None  # step whose table of fields may still follow
         self.last = 0
         self.ions = None  # rows in a table of moments

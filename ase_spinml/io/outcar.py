@@ -12,7 +12,8 @@ from ase_spinml.io.outcar_header import Header
 from ase_spinml.io.vasp_steps import Run, Step, ase_stress, energies_agree, lattice_agrees
 from ase_spinml.io.vasp_text import NUMBER, VaspLines
 
-_ITERATION = re.compile(r"-+ Iteration\s*(\d+|\*+)\(\s*(\d+|\*+)\)\s*-+\s*", re.ASCII)
+_ITERATION = re.compile(r"-+ Iteration\s*(\d{1,9}|\*+)\(\s*(\d{1,9}|\*+)\)\s*-+\s*", re.ASCII)
+_IONIC = re.compile(r"-+ Ionic step\s*(\d{1,9})\s*-+\s*", re.ASCII)
 _TITLE = re.compile(r"\s?magnetization \(([xyz])\)\s*", re.ASCII)
 _HEADING = re.compile(r"# of ions? +s( +[pdf]){0,3} +tot\s*", re.ASCII)
 _TOTEN = re.compile(rf"\s*free  energy   TOTEN  =\s*({NUMBER}) eV\s*", re.ASCII)
@@ -61,11 +62,14 @@ class _Outcar:
             if self.run.version is None and self.lines.number < 5 and first.startswith("vasp."):
                 self.run.version = first[5:]
             if first[0] == "-" and len(first) > 20:
-                started = self._rule(line)
-                if started is not None and self.complete:
+                ionic = _IONIC.fullmatch(line)
+                started = None if ionic else self._rule(line)
+                if (ionic or started is not None) and self.complete:
                     done, self.current = self.current, None
                     yield self._finish(done)
-                if started is not None:
+                if ionic:
+                    self._announce(int(ionic[1]), line)
+                elif started is not None:
                     self._begin(started, line)
             elif first in self.handlers:
                 self.handlers[first](line)
@@ -102,13 +106,21 @@ class _Outcar:
         same = ionic == self.current.number or (ionic is None and self.scf != 1) if self.current else False
         return None if same else ionic or 0
 
-    def _begin(self, ionic, line):
-        expected = self.previous + 1
+    def _announce(self, ionic, line):
+        """Runs with a machine-learned force field count all steps in lines of their own: some have no electrons."""
+        self._must_be_done(line)
+        self.current, self.previous, self.predicted = None, ionic - 1, False
+
+    def _must_be_done(self, line):
         if self.current is not None and not self.predicted:
             raise self.lines.damage(f"the energies and forces of ionic step {self.current.number}", line)
+
+    def _begin(self, ionic, line):
+        expected = self.previous + 1
+        self._must_be_done(line)
         if ionic not in (0, expected):
             raise self.lines.damage(f"ionic step {expected}", line)
-        if ionic == 1:
+        if self.run.spin is None:
             self.header.check()
         self.previous = expected
         self.current, self.converged, self.stress = Step(expected, self.run), None, None
@@ -119,11 +131,11 @@ class _Outcar:
     def _finish(self, step):
         """The complete step with its moments; tables from before the forces win over those after them."""
         if step.moments is None:
-            step.moments = self._moments(required=self.header.tags.get("LORBIT", 0) >= 10)
+            step.moments = self._moments()
         return step
 
     def _forces(self, line):
-        if "TOTAL-FORCE (eV/Angst)" not in line:
+        if "TOTAL-FORCE (eV/Angst)" not in line or "ML" in line:
             return
         if self.current is None or self.cell is None:
             raise self.lines.damage("an ionic step with its lattice before the forces", line)
@@ -137,8 +149,7 @@ class _Outcar:
         rows = np.array(rows)
         step.positions, step.forces = rows[:, :3], rows[:, 3:]
         step.cell, step.stress = self.cell, self.stress
-        if self.tables or self.header.tags.get("LORBIT", 0) >= 10:
-            step.moments = self._moments(required=False)
+        step.moments = self._moments()
         reached = self.converged or (self.converged is None and self._below_limit())
         step.converged = bool(reached)
 
@@ -148,7 +159,7 @@ class _Outcar:
 
     def _free_energy(self, line):
         if "energy ML TOTEN" in line:
-            self.predicted = True
+            self.predicted = not self.complete
             return
         if "free  energy" not in line:
             return
@@ -230,10 +241,11 @@ class _Outcar:
             raise self.lines.damage("moments that add up to the column 'tot'", line)
         return row
 
-    def _moments(self, required):
+    def _moments(self):
+        """Tables since the last electronic step; None without any, as few are printed where NWRITE is small."""
         names = {"collinear": "x", "noncollinear": "xyz"}.get(self.run.spin, "")
         found = "".join(sorted(self.tables))
-        if not names or (not found and not required):
+        if not names or not found:
             return None
         if found != names:
             raise self.lines.damage(f"tables of moments {', '.join(names)}", ", ".join(found) or "none")

@@ -40,7 +40,7 @@ class Header:
 
     def _setting(self, line):
         name = line.split(None, 1)[0].partition("=")[0]
-        kind = r"(-?\d+)\b" if name in _INTEGERS else r"\.?([TF])\b"
+        kind = r"(-?\d{1,9})\b" if name in _INTEGERS else r"\.?([TF])\b"
         match = re.match(rf"\s*{name}\s*=\s*{kind}", line, re.ASCII | re.IGNORECASE)
         if match is None and self.counts is None:
             return  # the user's INCAR, repeated by VASP 6
@@ -64,7 +64,7 @@ class Header:
 
     def _ions(self, line):
         if "NIONS" in line:
-            match = re.search(r"NIONS\s*=\s*(\d+)\s*$", line, re.ASCII)
+            match = re.search(r"NIONS\s*=\s*(\d{1,9})\s*$", line, re.ASCII)
             if match is None:
                 raise self.lines.damage("NIONS = number of ions", line)
             self.tags["NIONS"] = int(match[1])

@@ -121,7 +121,7 @@ class FrameBuilder:
                 f"OSZICAR, got {len(found.fields)} rows of others: {_MIXED}, or read with damaged='keep'."
             )
         lam = self.constraint.lam
-        if lam is not None and abs(found.lam - lam) > 6e-4 * abs(lam):
+        if lam is not None and abs(found.lam - lam) > 5.1e-3 * abs(lam):  # printed with three digits
             raise Damaged(f"Expected lambda = {lam:g} of INCAR in OSZICAR, got {found.lam:g}: {_MIXED}.")
 
     def _moments(self, steps):

@@ -86,9 +86,11 @@ def ase_stress(kilobar):
 def energies_agree(free, without_entropy, zero, smearing, digits=8):
     """Whether the three energies that VASP prints belong together: E0 = F + (E - F)/(n + 2), n = ISMEAR or 0.
 
-    Without ``smearing`` any order n up to 10 will do.
+    Any order n up to 10 will do where ``smearing`` is None or one of the methods without a known order (-2, -3, below
+    -5).
     """
-    orders = range(11) if smearing is None else [max(smearing, 0)]
+    unknown = smearing is None or smearing in (-2, -3) or smearing < -5
+    orders = range(11) if unknown else [max(smearing, 0)]
     expected = [free + (without_entropy - free) / (n + 2) for n in orders]
     return min(abs(zero - value) for value in expected) < 3 * 10.0**-digits
 

@@ -5,6 +5,7 @@ in the memory of one line. Files that end in ``.gz`` are unpacked on the way.
 """
 
 import gzip
+import math
 import re
 import zlib
 from functools import lru_cache
@@ -30,7 +31,7 @@ class Damaged(InputError):
 
 
 class VaspLines:
-    """Iterator over the lines of a text file, without their ends (LF or CRLF).
+    """Iterator over the lines of a text file, without their ends (LF or CRLF); longer than ``longest`` is damage.
 
     Attributes
     ----------
@@ -41,7 +42,8 @@ class VaspLines:
         Set by a reader that has seen all it needs: a last line without its end is then no damage.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, longest=LONGEST_LINE):
+        self.longest = longest
         self.path = Path(path)
         self.number = 0
         self.lenient_end = False
@@ -62,14 +64,14 @@ class VaspLines:
             while raw := self._line(file):
                 self.number += 1
                 if not raw.endswith(b"\n") and not self.lenient_end:
-                    raise self.damage("a complete last line" if len(raw) < LONGEST_LINE else "lines of text", raw)
+                    raise self.damage("a complete last line" if len(raw) < self.longest else "lines of text", raw)
                 if b"\0" in raw:
                     raise self.damage("text", raw)
                 yield raw.decode("latin-1").rstrip("\r\n")
 
     def _line(self, file):
         try:
-            return file.readline(LONGEST_LINE)
+            return file.readline(self.longest)
         except EOFError:
             raise self.damage("the whole compressed file", "its beginning only") from None
         except (OSError, zlib.error) as error:
@@ -123,9 +125,15 @@ def open_bytes(path):
 
 @lru_cache
 def _row(decimals):
-    return re.compile(r"\s*" + r"\s*".join(rf"([-+]?\d*\.\d{{{d}}})" for d in decimals) + r"\s*", re.ASCII)
+    return re.compile(r"\s*" + r"\s*".join(rf"([-+]?\d{{0,15}}\.\d{{{d}}})" for d in decimals) + r"\s*", re.ASCII)
 
 
 def number(text):
-    """Float of a Fortran number: exponents with D, and three-digit exponents without letter (0.1-100)."""
-    return float(_EXPONENT.sub(r"\1E\2", text.replace("D", "E").replace("d", "e")))
+    """Float of a Fortran number: exponents with D, and three-digit exponents without letter (0.1-100).
+
+    Raises ValueError for text that is none, Damaged for numbers beyond the range of floats.
+    """
+    value = float(_EXPONENT.sub(r"\1E\2", text.replace("D", "E").replace("d", "e")))
+    if not math.isfinite(value):
+        raise Damaged(f"Expected finite numbers, got {text[:60]}: {ADVICE}.")
+    return value
