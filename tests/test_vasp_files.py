@@ -9,7 +9,7 @@ from ase import Atoms
 from conftest import REPOSITORY
 
 from ase_spinml.errors import InputError
-from ase_spinml.io import VaspWarning, read_vasp
+from ase_spinml.io import VaspWarning, read_vasp, read_vasp_input
 from ase_spinml.io.incar import read_incar, value, values
 from ase_spinml.io.oszicar import read_oszicar
 from ase_spinml.io.outcar import read_outcar
@@ -204,6 +204,13 @@ def test_incar_of_a_constrained_run():
     assert value(tags, "LAMBDA") == 1
     assert values(tags, "M_CONSTR").shape == values(tags, "MAGMOM").shape == (384,)
     assert "ISPIN" not in tags  # commented out
+
+
+def test_input_of_a_constrained_run():
+    atoms = read_vasp_input(RAW / "magesty/bccFe_case1")
+    assert atoms.get_chemical_formula() == "Fe128"
+    assert atoms.cell.lengths() == pytest.approx([4 * 2.8298] * 3)
+    np.testing.assert_array_equal(get_moments(atoms), np.tile([0, 0, 3.0], (128, 1)))
 
 
 @pytest.mark.parametrize("folder", ["examples/insulator/NiO", "examples/metal/Fe", "templates"])

@@ -200,7 +200,7 @@ def tags_of(tmp_path, text):
 
 def test_incar_is_read_as_vasp_reads_it(tmp_path):
     text = (
-        "SYSTEM = some iron ! a comment\n# ENCUT = 300\nENCUT=400; ISMEAR = 1 ; sigma = .2\n"
+        "SYSTEM = some iron ! a comment\n# ENCUT = 300\nENCUT=400; ENCUT = 500; ISMEAR = 1 ; sigma = .2\n"
         "MAGMOM = 2*0 1.5 \\\n 3*-.5D0\nWAVECAR\nLREAL = .FALSE.\nLSORBIT = t\n"
     )
     tags = tags_of(tmp_path, text + 'WANNIER90_WIN = "\nnum_wann = 4\n"\n')

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from ase.units import GPa
 
 NO_SPIN, COLLINEAR, NONCOLLINEAR = "none", "collinear", "noncollinear"
@@ -257,8 +258,7 @@ def _varray(name, rows):
 
 def write_vaspout(path, sample, tags=None, table="spin_moments/values"):
     """Write a vaspout.h5 in the layout of VASP 6.4."""
-    import h5py
-
+    h5py = pytest.importorskip("h5py")
     steps, n = len(sample.free), len(sample.symbols)
     species, counts = sample.counts
     inner = "intermediate/ion_dynamics"

@@ -7,6 +7,10 @@ import numpy as np
 from ase_spinml.errors import InputError
 from ase_spinml.io.vasp_text import NUMBER, VaspLines, number
 
+_MAGNETIC = {
+    *("I_CONSTRAINED_M", "M_CONSTR", "LAMBDA", "RWIGS", "MAGMOM"),
+    *("SAXIS", "LNONCOLLINEAR", "LSORBIT", "ISPIN"),
+}
 _TAG = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_/]*)\s*=\s*(.*)", re.ASCII | re.DOTALL)
 _REPEATED = re.compile(rf"(\d+)\*({NUMBER})", re.ASCII)
 _NUMBER = re.compile(NUMBER, re.ASCII)
@@ -23,7 +27,7 @@ def read_incar(path):
     Raises
     ------
     InputError
-        A tag that occurs twice with different values.
+        A tag of the moments that occurs twice with different values; of others the first counts, as for VASP.
     Damaged
         Binary content.
     """
@@ -39,7 +43,7 @@ def read_incar(path):
         for part in _statements(line):
             if match := _TAG.fullmatch(part):
                 name, value = match[1].upper(), " ".join(match[2].split())
-                if tags.setdefault(name, value) != value:
+                if tags.setdefault(name, value) != value and name in _MAGNETIC:
                     raise InputError(
                         f"Expected {name} once in {lines.path.name}, got {tags[name]!r:.60} and {value!r:.60}: "
                         f"keep one of them."

@@ -50,32 +50,29 @@ class VaspLines:
         self._iterator = self._read()
 
     def __iter__(self):
-        return self
+        return self._iterator
 
     def __next__(self):
         return next(self._iterator)
 
-    def close(self):
-        """Close the file before its end."""
-        self._iterator.close()
-
     def _read(self):
+        longest = self.longest
         with open_bytes(self.path) as file:
-            while raw := self._line(file):
+            while True:
+                try:
+                    raw = file.readline(longest)
+                except EOFError:
+                    raise self.damage("the whole compressed file", "its beginning only") from None
+                except (OSError, zlib.error) as error:
+                    raise unreadable(self.path, error) from None
+                if not raw:
+                    return
                 self.number += 1
-                if not raw.endswith(b"\n") and not self.lenient_end:
-                    raise self.damage("a complete last line" if len(raw) < self.longest else "lines of text", raw)
+                if raw[-1] != 10 and not self.lenient_end:
+                    raise self.damage("a complete last line" if len(raw) < longest else "lines of text", raw)
                 if b"\0" in raw:
                     raise self.damage("text", raw)
                 yield raw.decode("latin-1").rstrip("\r\n")
-
-    def _line(self, file):
-        try:
-            return file.readline(self.longest)
-        except EOFError:
-            raise self.damage("the whole compressed file", "its beginning only") from None
-        except (OSError, zlib.error) as error:
-            raise unreadable(self.path, error) from None
 
     def damage(self, expected, got=None):
         """The exception for this line: ``raise lines.damage("six numbers", line)``."""
