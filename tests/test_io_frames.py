@@ -266,7 +266,7 @@ def test_lammps_turns_the_moments_with_the_cell(tmp_path):
         set_moments(atoms, 2 * random_directions(2, 0))
         atoms.set_array("exchange_fields", np.roll(get_moments(atoms), 1, axis=1))
         write_lammps_dump(tmp_path / "a.dump", atoms)
-        (turned,) = read_lammps_dump(tmp_path / "a.dump", fm="learned")
+        (turned,) = read_lammps_dump(tmp_path / "a.dump", fm="gradient")
         np.testing.assert_allclose(turned.cell.cellpar(), atoms.cell.cellpar())
         assert turned.pbc.tolist() == [True, True, False]
         np.testing.assert_allclose(_scalars(turned), _scalars(atoms), atol=1e-8)
@@ -288,7 +288,7 @@ def _chirality(atoms):
 
 def test_lammps_dump(frames, tmp_path):
     write_lammps_dump(tmp_path / "a.dump", frames)
-    assert_same(frames, read_lammps_dump(tmp_path / "a.dump", fm="learned"), ("moments", "fields", "forces"))
+    assert_same(frames, read_lammps_dump(tmp_path / "a.dump", fm="gradient"), ("moments", "fields", "forces"))
     assert "exchange_fields" not in read_lammps_dump(tmp_path / "a.dump")[0].arrays
     lines = (tmp_path / "a.dump").read_text().splitlines()
     fm = float(lines[9].split()[lines[8].split().index("fmx") - 2])
@@ -400,7 +400,7 @@ def test_real_lammps_files():
     np.testing.assert_allclose(get_moments(atoms), [[3, 4, 0], [0, 4, 3]])
     names = ["sp", "spx", "spy", "spz", "fmx", "fmy", "fmz", "fx", "fy", "fz"]
     path = raw("dpdata/tests/lammps/traj_partial_spin.dump")
-    first, second = read_lammps_dump(path, species=["Ni", "O"], compute=names, fm="learned")
+    first, second = read_lammps_dump(path, species=["Ni", "O"], compute=names, fm="gradient")
     assert get_moments(first)[0].tolist() == [0, 0, 1.54706291]
     assert first.arrays["exchange_fields"][0, 2] == pytest.approx(-1522.64797384 * 6.582119569e-4 / 1.54706291)
     assert first.get_forces()[16, 2] == -0.00645195

@@ -8,9 +8,9 @@ Dumps name their columns. ``sp``, ``spx spy spz`` and ``fx fy fz`` are taken as 
 have the names that the input script gave them, which the file does not repeat. The first four are taken for ``sp spx
 spy spz`` if the last three of these are unit vectors; the rest needs ``compute=``.
 
-The magnetic force ``fm`` of LAMMPS is an angular velocity in rad/ps whose relation to -dE/dm depends on the pair style:
-learned potentials give fm = m H / hbar (m the length of the moment), the built-in exchange drops a factor 2 and the
-length. It becomes a field only on request, ``fm="learned"``.
+The magnetic force ``fm`` of LAMMPS is an angular velocity in rad/ps, -(1/hbar) dE/de: hbar fm = m H with m the length
+of the moment. Learned potentials define it so, and the built-in exchange of LAMMPS 2025 keeps to it with the energy that
+it prints. Pair styles are free in this, so ``fm`` becomes a field only on request, ``fm="gradient"``.
 """
 
 import numpy as np

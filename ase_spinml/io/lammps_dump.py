@@ -18,8 +18,8 @@ _WHAT = "a LAMMPS text dump"
 def write_lammps_dump(path, frames):
     """Write frames as a LAMMPS text dump with the columns id type element x y z sp spx spy spz.
 
-    Forces follow as ``fx fy fz`` and fields as ``fmx fmy fmz`` = m H / hbar in rad/ps, the convention of learned
-    potentials, where a frame has them. Energies and stress have no place in a dump.
+    Forces follow as ``fx fy fz`` and fields as ``fmx fmy fmz`` = m H / hbar in rad/ps, where a frame has
+    them. Energies and stress have no place in a dump.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def read_lammps_dump(path, species=None, compute=None, fm=None, damaged="refuse"
         Names of the columns ``c_...[1]``, ``c_...[2]``, ... in the order of the input script's ``compute
         property/atom``, such as ``["sp", "spx", "spy", "spz", "fmx", "fmy", "fmz", "fx", "fy", "fz"]``. Default: the
         first four are ``sp spx spy spz``, which is checked, and the rest is left out.
-    fm : "learned", optional
+    fm : "gradient", optional
         Read ``fmx fmy fmz`` as m H / hbar in rad/ps. Default: no fields.
     damaged : {"refuse", "keep"}
         What to do when the file is damaged: an error, or the frames before the damage.
@@ -61,8 +61,8 @@ def read_lammps_dump(path, species=None, compute=None, fm=None, damaged="refuse"
     InputError
         Not a dump, a frame that is damaged or cut off, species unknown, columns that are not what they should be.
     """
-    if fm not in (None, "learned") or damaged not in ("refuse", "keep"):
-        raise InputError(f"Expected fm 'learned' or None and damaged 'refuse' or 'keep', got {fm!r} and {damaged!r}.")
+    if fm not in (None, "gradient") or damaged not in ("refuse", "keep"):
+        raise InputError(f"Expected fm 'gradient' or None and damaged 'refuse' or 'keep', got {fm!r} and {damaged!r}.")
     frames = []
     with Lines(path, _WHAT) as lines:
         try:
