@@ -9,8 +9,8 @@ have the names that the input script gave them, which the file does not repeat. 
 spy spz`` if the last three of these are unit vectors; the rest needs ``compute=``.
 
 The magnetic force ``fm`` of LAMMPS is an angular velocity in rad/ps, -(1/hbar) dE/de: hbar fm = m H with m the length
-of the moment. Learned potentials define it so, and the built-in exchange of LAMMPS 2025 keeps to it with the energy that
-it prints. Pair styles are free in this, so ``fm`` becomes a field only on request, ``fm="gradient"``.
+of the moment. Learned potentials define it so, and the built-in exchange of LAMMPS 2025 keeps to it with the energy
+that it prints. Pair styles are free in this, so ``fm`` becomes a field only on request, ``fm="gradient"``.
 """
 
 import numpy as np
