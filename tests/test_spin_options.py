@@ -86,6 +86,34 @@ def test_coupled_step_takes_any_integrator(integrator):
     assert np.allclose(get_spins(atoms), [[np.cos(angle), np.sin(angle), 0]], rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("integrator", ["sib", "depondt"])
+def test_effective_fields_keep_explicit_steps_from_drifting(integrator):
+    """With the transverse part alone a moment chases the field of its neighbours instead of turning about it."""
+
+    class TransverseHeisenberg(Heisenberg):
+        def calculate(self, *args):
+            super().calculate(*args)
+            del self.results["effective_fields"]
+
+    drifts = []
+    for kind in (Heisenberg, TransverseHeisenberg):
+        atoms = ring()
+        atoms.calc = kind([0.02])
+        start = atoms.get_potential_energy()
+        SpinDynamics(atoms, 4 * FS, integrator=integrator).run(300)
+        drifts.append(abs(atoms.get_potential_energy() - start))
+    assert drifts[0] < drifts[1] / 4
+
+
+def test_effective_fields_add_nothing_across_the_moments():
+    atoms = ring()
+    for term in atoms.calc.mixer.calcs:
+        fields = term.get_property("exchange_fields", atoms)
+        along = term.results["effective_fields"] - fields
+        assert np.abs(along).max() > 1e-4
+        assert np.abs(np.cross(along, get_spins(atoms))).max() < 1e-15
+
+
 def test_landau_lifshitz_parameters_are_converted():
     one, other = ring(), ring()
     SpinDynamics(one, FS, damping=0.5, equation="landau-lifshitz").run(20)

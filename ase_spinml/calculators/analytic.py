@@ -46,6 +46,8 @@ class Heisenberg(SpinTerm):
         displacements, a frame that does not fit the reference.
     """
 
+    directional = True
+
     def __init__(self, exchange=(), dmi=(), biquadratic=(), reference=None, tolerance=0.05):
         super().__init__()
         constants = [
@@ -78,7 +80,7 @@ class Heisenberg(SpinTerm):
             *more, forces, virial = dmi_term(spins, self._bonds, dmi, self._bonds.vectors(atoms))
             energies, gradient = energies + more[0], gradient + more[1]
         length = np.where(magnetic, np.linalg.norm(moments, axis=1), 1.0)
-        return energies, -transverse(gradient, spins) / length[:, None], forces, virial
+        return energies, -gradient / length[:, None], forces, virial
 
     def torch_fields(self, atoms, device, dtype):
         """Fields as a function of tensors, see :mod:`ase_spinml.calculators.tensors`."""

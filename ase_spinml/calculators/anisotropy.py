@@ -5,7 +5,7 @@ import numpy as np
 from ase_spinml.calculators.tensors import anisotropy_fields, moment_lengths
 from ase_spinml.calculators.term import Selection, SpinTerm, direction, number
 from ase_spinml.errors import InputError
-from ase_spinml.moments import get_moments, transverse, unit_rows
+from ase_spinml.moments import get_moments, unit_rows
 
 
 class Anisotropy(SpinTerm):
@@ -41,6 +41,8 @@ class Anisotropy(SpinTerm):
         when a frame is seen: no moments.
     """
 
+    directional = True
+
     def __init__(self, uniaxial=0.0, axis=(0, 0, 1), quartic=0.0, cubic=0.0, axes=None, species=None, indices=None):
         super().__init__()
         named = {"uniaxial": uniaxial, "quartic": quartic, "cubic": cubic}
@@ -60,7 +62,7 @@ class Anisotropy(SpinTerm):
         energies[chosen] = cubic - (self.uniaxial + self.quartic * along**2) * along**2
         slope = -2 * self.uniaxial * along - 4 * self.quartic * along**3
         gradient = cubic_gradient @ self.axes + slope[:, None] * self.axis
-        fields[chosen] = -transverse(gradient, spins) / np.linalg.norm(moments[chosen], axis=1)[:, None]
+        fields[chosen] = -gradient / np.linalg.norm(moments[chosen], axis=1)[:, None]
         return energies, fields, np.zeros((len(atoms), 3)), np.zeros((3, 3))
 
     def torch_fields(self, atoms, device, dtype):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from ase.calculators.calculator import Calculator, all_changes
 
-from ase_spinml.calculators.tensors import moment_lengths, transverse
+from ase_spinml.calculators.tensors import moment_lengths
 from ase_spinml.errors import InputError
 from ase_spinml.models.base import Model, load_model
 from ase_spinml.moments import get_moments
@@ -109,7 +109,7 @@ class SpinCalculator(Calculator):
         def fields(spins):
             spins = spins.double() * seen
             _, gradient = evaluator(structure.with_spins(spins), lattice=False)
-            return (-scale * transverse(gradient.spins[0], spins)).to(dtype)
+            return (-scale * gradient.spins[0]).to(dtype)
 
         return fields
 

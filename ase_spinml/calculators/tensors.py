@@ -58,7 +58,7 @@ def heisenberg_fields(bonds, constants, vectors, lengths, device, dtype):
         total = parts[0](spins)
         for part in parts[1:]:
             total = total + part(spins)
-        return transverse(total, spins)
+        return total
 
     return fields
 
@@ -89,7 +89,7 @@ def linear_matrix(i, j, exchange, axes, lengths):
 
 
 def anisotropy_fields(chosen, axis, uniaxial, quartic, axes, cubic, lengths, device, dtype):
-    """Transverse fields of single-ion anisotropy; constants in eV, ``chosen`` (N,) bool, else as for exchange."""
+    """Fields of single-ion anisotropy; constants in eV, ``chosen`` (N,) bool, else as for exchange."""
     import torch
 
     axis, axes, weight = (
@@ -103,7 +103,7 @@ def anisotropy_fields(chosen, axis, uniaxial, quartic, axes, cubic, lengths, dev
             parts = spins @ axes.T
             squares = parts**2
             field = field - (2.0 * cubic * parts * (squares.sum(1, keepdim=True) - squares)) @ axes
-        return transverse(field, spins) * weight
+        return field * weight
 
     return fields
 
@@ -150,11 +150,6 @@ def uniform_energy(field, lengths, device, dtype):
         return -sum(float(component) * total[k] for k, component in enumerate(field()))
 
     return energy
-
-
-def transverse(vectors, spins):
-    """Part of each row of ``vectors`` (N, 3) perpendicular to the unit row of ``spins`` (N, 3)."""
-    return vectors.addcmul(spins, (vectors * spins).sum(1, keepdim=True), value=-1.0)
 
 
 def _linear(matrix, device, dtype):

@@ -6,23 +6,27 @@ from ase.data import atomic_numbers
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from ase_spinml.errors import InputError
-from ase_spinml.moments import get_moments
+from ase_spinml.moments import get_moments, transverse, unit_rows
 
 
 class SpinTerm(BaseCalculator):
     """One energy term or torque; a subclass gives ``terms(atoms, moments)``.
 
     That method returns energies per atom (N,) in eV, fields (N, 3) in eV/mu_B, forces (N, 3) in eV/Angstrom and the
-    virial dE/d(strain) (3, 3) in eV.
+    virial dE/d(strain) (3, 3) in eV. Beside ASE's properties the results hold ``effective_fields``
+    (:mod:`ase_spinml.terms`).
 
     Attributes
     ----------
+    directional : bool
+        Whether the energy depends on directions only: ``exchange_fields`` is then the transverse part of the fields.
     conservative : bool
         Whether the fields are derivatives of the energy. False for torques, which report an energy of zero.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "exchange_fields"]
     conservative = True
+    directional = False
 
     def calculate(self, atoms, properties, system_changes):
         moments = get_moments(atoms)
@@ -33,7 +37,8 @@ class SpinTerm(BaseCalculator):
             "free_energy": energy,
             "energies": energies,
             "forces": forces,
-            "exchange_fields": fields,
+            "exchange_fields": transverse(fields, unit_rows(moments)) if self.directional else fields,
+            "effective_fields": fields,
         }
         if atoms.cell.rank == 3:
             self.results["stress"] = full_3x3_to_voigt_6_stress(virial / atoms.get_volume())

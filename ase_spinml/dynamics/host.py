@@ -8,7 +8,7 @@ from ase_spinml.dynamics.solver import MidpointMemory, transverse
 from ase_spinml.dynamics.thermostats import thermal_field
 from ase_spinml.errors import InputError
 from ase_spinml.moments import MOMENTS, get_moments, set_moments, unit_rows
-from ase_spinml.terms import exchange_fields, terms_of
+from ase_spinml.terms import effective_field, effective_fields, terms_of
 
 
 class HostSpins:
@@ -93,7 +93,7 @@ class HostSpins:
             self._write(dynamics.atoms, spins)
             dynamics.evaluations += 1
             atoms = dynamics.atoms
-            fields = self._adiabatic_fields(atoms, spins) if self._follow_model else exchange_fields(atoms)
+            fields = self._adiabatic_fields(atoms, spins) if self._follow_model else effective_fields(atoms)
             return np.asfortranarray(fields[self.moving])
 
         if dynamics.integrator == "midpoint":
@@ -110,14 +110,14 @@ class HostSpins:
         """
         terms = terms_of(atoms.calc)
         model, weight = next(pair for pair in terms if "magmoms" in pair[0].implemented_properties)
-        fields = weight * model.get_property("exchange_fields", atoms)
+        fields = weight * effective_field(model, atoms)
         lengths = np.linalg.norm(model.get_property("magmoms", atoms), axis=1)[self.moving]
         if not (lengths > 0).all():
             raise InputError("Expected magmoms above zero for all moments, got zero: use moment_lengths='fixed'.")
         fields[self.moving] *= (self.lengths[self.moving] / lengths)[:, None]
         self.lengths[self.moving] = lengths
         self._write(atoms, spins)
-        others = [w * term.get_property("exchange_fields", atoms) for term, w in terms if term is not model]
+        others = [w * effective_field(term, atoms) for term, w in terms if term is not model]
         return sum(others, fields)
 
     def _write(self, atoms, spins):

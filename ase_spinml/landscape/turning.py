@@ -5,7 +5,7 @@ import numpy as np
 from ase_spinml import checks
 from ase_spinml.errors import InputError
 from ase_spinml.moments import get_moments, transverse
-from ase_spinml.terms import exchange_fields
+from ase_spinml.terms import effective_fields
 
 USUAL_STEP = 0.2
 """Longest step of ASE's optimizers, in Angstrom."""
@@ -20,7 +20,7 @@ def spin_gradient(atoms, lengths, spins, free):
 
     Raises InputError for fields that are not finite numbers.
     """
-    fields = exchange_fields(atoms)
+    fields = effective_fields(atoms)
     if not np.isfinite(fields).all():
         raise InputError("Expected finite exchange fields from the calculator, got NaN or infinity: check the model.")
     return np.where(free[:, None], -lengths * transverse(fields, spins), 0.0)

@@ -80,7 +80,7 @@ class EnergyModel(Model):
                 f"this model was fitted on top of the calculator {self.baseline_name}: set model.baseline to it"
             )
         base = baseline_results(self.baseline, atoms)
-        base["free_energy"] = base["energy"]
+        base["free_energy"], base["effective_fields"] = base["energy"], base["exchange_fields"]
         missing = {"forces", "stress"} - base.keys()  # the model's share alone would be wrong
         return {name: value + base.get(name, 0.0) for name, value in results.items() if name not in missing}
 

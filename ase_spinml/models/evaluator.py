@@ -63,8 +63,9 @@ class Evaluator:
         out = {
             "energy": float(energies.sum()),
             "energies": energies.cpu().numpy(),
-            "exchange_fields": exchange_fields(gradient, structure.spins, lengths),
         }
+        effective = effective_fields(gradient, structure.spins, lengths)
+        out |= {"exchange_fields": transverse(effective, structure.spins.cpu().numpy()), "effective_fields": effective}
         out["free_energy"] = out["energy"]
         if lattice:
             out["forces"] = -gradient.positions[0].cpu().numpy()
@@ -89,10 +90,11 @@ class Evaluator:
         return lengths
 
 
-def exchange_fields(gradient, spins, lengths):
-    """Transverse fields H_i = -(1/m_i) P dE/de_i, (N, 3) eV/mu_B; zero rows where the moment is zero."""
-    slope = transverse(gradient.spins[0].cpu().numpy(), spins.cpu().numpy())
-    return np.divide(-slope, lengths[:, None], out=np.zeros_like(slope), where=lengths[:, None] > 0)
+def effective_fields(gradient, spins, lengths):
+    """Fields -(1/m_i) dE/de_i, (N, 3) eV/mu_B, with the part along e_i that the polynomials of the features have."""
+    slope = gradient.spins[0].cpu().numpy()
+    magnetic = (lengths > 0) & spins.any(1).cpu().numpy()
+    return np.divide(-slope, lengths[:, None], out=np.zeros_like(slope), where=magnetic[:, None])
 
 
 def stress(gradient, volume):
