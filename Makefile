@@ -8,13 +8,13 @@ PINS = setup.cfg pyproject.toml constraints.txt
 demo: .venv/with-plot
 	.venv/bin/ase-spinml demo
 
-test: .venv/with-test,gap,plot
+test: .venv/with-test,gap,plot,vasp
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2
 
-physical: .venv/with-test,gap,plot
+physical: .venv/with-test,gap,plot,vasp
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 -m physical
 
-lint: .venv/with-test,gap,plot
+lint: .venv/with-test,gap,plot,vasp
 	.venv/bin/ruff check .
 
 docs: .venv/with-docs

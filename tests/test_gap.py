@@ -176,6 +176,25 @@ def test_only_transverse_fields_count():
     np.testing.assert_allclose(a.column_weights_, b.column_weights_, atol=1e-8 * np.abs(a.column_weights_).max())
 
 
+def test_errors_of_fields_leave_out_the_part_along_the_moments(pair_model):
+    """Labels of some programs are full derivatives; a model of directions has nothing to say about that part."""
+    frame = iron(7)
+    along = labelled(frame)
+    along.arrays["exchange_fields"] = along.arrays["exchange_fields"] + 0.3 * along.get_initial_magnetic_moments()
+    errors = [pair_model.evaluate([one])["field_rmse"] for one in (along, labelled(frame))]
+    assert errors[0] == pytest.approx(errors[1])
+
+
+def test_a_frame_without_neighbours_is_a_frame():
+    """A lone dimer out of reach: its energy is that of the atoms, its forces and fields are zero."""
+    alone = Atoms("Fe2", [[0, 0, 0], [15.0, 0, 0]], cell=[30.0] * 3, pbc=True)
+    set_moments(alone, [[2.0, 0, 0], [0, 2.0, 0]])
+    alone.calc = SinglePointCalculator(alone, energy=0.0, forces=np.zeros((2, 3)))
+    alone.arrays["exchange_fields"] = np.zeros((2, 3))
+    errors = fitted([*frames(range(4)), alone]).evaluate([alone])
+    assert errors["field_rmse"] == errors["forces_rmse"] == 0.0
+
+
 def test_fields_of_elements_outside_magnetic_are_forgotten():
     training = [two_species(seed) for seed in range(2)]
     descriptor = SOSO(["Fe", "Ge"], cutoff=3.5, n_max=4, body_order=2, magnetic=["Fe"])

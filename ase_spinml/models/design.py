@@ -152,6 +152,9 @@ def jacobians(part, directions):
             wanted = getattr(directions, name)
             if wanted is not None:
                 total = total + (getattr(gradient, name) * wanted[pick]).sum()
+        if not total.requires_grad:  # no neighbours, nothing depends on anything
+            yield pick, torch.zeros_like(sensitivity)
+            continue
         yield pick, torch.autograd.grad(total, sensitivity)[0]
 
 

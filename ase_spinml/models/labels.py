@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ase_spinml.errors import InputError
-from ase_spinml.moments import FIELDS, get_moments
+from ase_spinml.moments import FIELDS, get_moments, transverse, unit_rows
 
 SIGMAS = ("sigma_energy", "sigma_forces", "sigma_stress", "sigma_field")
 
@@ -150,7 +150,8 @@ def compare(frames_labels, results):
     dict
         n_frames, n_atoms, and where labelled: energy_rmse (eV/atom), energy_rmse_about_mean (eV/atom, a constant
         offset removed), forces_rmse (eV/A), stress_rmse (eV/A^3), field_rmse (eV/mu_B) and turning_rmse (eV, error of
-        m_i H_i); vector quantities per Cartesian component, fields over labelled magnetic atoms.
+        m_i H_i); vector quantities per Cartesian component, fields over labelled magnetic atoms and without their part
+        along the moments, which labels of some programs have.
     """
     errors = {name: [] for name in ("energy", "forces", "stress", "field", "turning")}
     for labels, result in zip(frames_labels, results, strict=True):
@@ -162,7 +163,7 @@ def compare(frames_labels, results):
             errors["stress"].append(result["stress"] - labels.stress)
         known = labels.labelled_spins
         if known.any():
-            error = (result["exchange_fields"] - labels.fields)[known]
+            error = transverse(result["exchange_fields"] - labels.fields, unit_rows(labels.moments))[known]
             errors["field"].append(error.ravel())
             errors["turning"].append((labels.lengths[known, None] * error).ravel())
     out = {"n_frames": len(frames_labels), "n_atoms": sum(len(x.moments) for x in frames_labels)}
