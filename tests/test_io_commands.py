@@ -253,5 +253,5 @@ def test_every_format_names_functions_that_exist():
 
     for form in FORMATS.values():
         for function in filter(None, (form.read, form.write)):
-            module, _, name = function.partition(".")
+            module, _, name = function.rpartition(".")
             assert callable(getattr(importlib.import_module(f"ase_spinml.io.{module}"), name))

@@ -20,9 +20,9 @@ from ase_spinml.io import (
     write_uppasd,
     write_vampire,
 )
-from ase_spinml.io.exchange import ExchangeTable, check_table, exchange_sums, half_table, parts, tensors
-from ase_spinml.io.uppasd import read_uppasd_couplings
-from ase_spinml.io.vampire import read_vampire_materials
+from ase_spinml.io.exchange.table import ExchangeTable, check_table, exchange_sums, half_table, parts, tensors
+from ase_spinml.io.exchange.uppasd import read_uppasd_couplings
+from ase_spinml.io.exchange.vampire import read_vampire_materials
 from ase_spinml.moments import random_directions
 from ase_spinml.neighbors import NeighborList
 
@@ -279,7 +279,7 @@ def test_uppasd_inputs(tmp_path):
 
 
 def test_hexagonal_and_square_symmetry():
-    from ase_spinml.io.uppasd_symmetry import operations
+    from ase_spinml.io.exchange.uppasd_symmetry import operations
 
     assert len(operations("1", np.array([0.1, 0.2, 0.3]))) == 48
     assert len(operations("3", np.array([0.1, 0.2, 0.3]))) == 24

@@ -26,7 +26,7 @@ from ase_spinml.io import (
     write_mtp,
 )
 from ase_spinml.io.canonical import contents, lift
-from ase_spinml.io.lammps import HBAR
+from ase_spinml.io.codes.lammps import HBAR
 from ase_spinml.moments import random_directions
 
 QUANTITIES = ("moments", "fields", "energy", "forces", "stress")

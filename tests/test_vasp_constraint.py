@@ -7,7 +7,7 @@ from vasp_electrons import Electrons
 
 from ase_spinml.errors import InputError
 from ase_spinml.io import VaspWarning, read_vasp
-from ase_spinml.io.vasp_constraint import FACTORS
+from ase_spinml.io.vasp.constraint import FACTORS
 from ase_spinml.models.labels import read_labels
 from ase_spinml.moments import get_moments, get_spins, transverse
 

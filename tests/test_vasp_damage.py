@@ -17,11 +17,11 @@ from conftest import REPOSITORY
 
 from ase_spinml.errors import InputError
 from ase_spinml.io import VaspWarning, read_vasp
-from ase_spinml.io.oszicar import read_oszicar
-from ase_spinml.io.outcar import read_outcar
-from ase_spinml.io.vasp_text import LONGEST_LINE, VaspLines, number
-from ase_spinml.io.vaspout import read_vaspout
-from ase_spinml.io.vasprun import read_vasprun
+from ase_spinml.io.vasp.lines import LONGEST_LINE, VaspLines, number
+from ase_spinml.io.vasp.oszicar import read_oszicar
+from ase_spinml.io.vasp.outcar import read_outcar
+from ase_spinml.io.vasp.vaspout import read_vaspout
+from ase_spinml.io.vasp.vasprun import read_vasprun
 
 READERS = {"OUTCAR": read_outcar, "OSZICAR": read_oszicar, "vasprun": read_vasprun, "vaspout": read_vaspout}
 RAW = REPOSITORY.parent / "shared" / "data" / "raw"

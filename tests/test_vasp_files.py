@@ -10,10 +10,10 @@ from conftest import REPOSITORY
 
 from ase_spinml.errors import InputError
 from ase_spinml.io import VaspWarning, read_vasp, read_vasp_input
-from ase_spinml.io.incar import read_incar, value, values
-from ase_spinml.io.oszicar import read_oszicar
-from ase_spinml.io.outcar import read_outcar
-from ase_spinml.io.vasprun import read_vasprun
+from ase_spinml.io.vasp.incar import read_incar, value, values
+from ase_spinml.io.vasp.oszicar import read_oszicar
+from ase_spinml.io.vasp.outcar import read_outcar
+from ase_spinml.io.vasp.vasprun import read_vasprun
 from ase_spinml.moments import get_moments
 
 RAW = REPOSITORY.parent / "shared" / "data" / "raw"

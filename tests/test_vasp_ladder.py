@@ -10,8 +10,8 @@ from test_vasp_constraint import ELECTRONS, SYMBOLS, TARGETS
 from ase_spinml import get_moments, set_moments
 from ase_spinml.errors import InputError
 from ase_spinml.io import read_ladder, read_vasp, write_ladder
-from ase_spinml.io.incar import read_incar, value
-from ase_spinml.io.vasp_ladder import extrapolate
+from ase_spinml.io.vasp.incar import read_incar, value
+from ase_spinml.io.vasp.ladder import extrapolate
 from ase_spinml.models.labels import read_labels
 from ase_spinml.moments import transverse, unit_rows
 

@@ -9,8 +9,8 @@ import vasp_samples as vasp
 
 from ase_spinml.errors import InputError
 from ase_spinml.io import VaspWarning, iread_vasp, read_vasp
-from ase_spinml.io.vasp_saxis import nearest_rotation, saxis_rotation
-from ase_spinml.io.vaspout import read_vaspout
+from ase_spinml.io.vasp.saxis import nearest_rotation, saxis_rotation
+from ase_spinml.io.vasp.vaspout import read_vaspout
 from ase_spinml.moments import get_moments
 
 

@@ -10,8 +10,8 @@ from ase.constraints import FixAtoms
 
 from ase_spinml import get_moments, set_moments
 from ase_spinml.errors import InputError
-from ase_spinml.io import incar as incar_format
 from ase_spinml.io import read_vasp_input, write_vasp
+from ase_spinml.io.vasp import incar as incar_format
 from ase_spinml.moments import random_directions
 
 RADII = {"Fe": 1.3, "Pt": 1.4, "O": 0.8}

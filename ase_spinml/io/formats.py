@@ -39,37 +39,59 @@ class Format:
 
 FORMATS = {
     "extxyz": Format(
-        "frames", "extxyz.read_frames", "extxyz.write_frames", "extended XYZ, canonical", names=r".*\.(ext)?xyz"
+        "frames",
+        "codes.extxyz.read_frames",
+        "codes.extxyz.write_frames",
+        "extended XYZ, canonical",
+        names=r".*\.(ext)?xyz",
     ),
-    "traj": Format("frames", "traj.read_traj", "traj.write_traj", "trajectory of ASE", names=r".*\.traj"),
-    "mace": Format("frames", "dialects.read_dialect", "dialects.write_dialect", "XYZ of MACE", {"dialect": "mace"}),
-    "gpumd": Format("frames", "dialects.read_dialect", "dialects.write_dialect", "XYZ of GPUMD", {"dialect": "gpumd"}),
-    "deepmd": Format("frames", "deepmd.read_deepmd", "deepmd.write_deepmd", "DeePMD folder, npy"),
-    "deepmd-raw": Format("frames", "deepmd.read_deepmd", "deepmd.write_raw", "DeePMD folder, text"),
-    "mtp": Format("frames", "mtp.read_mtp", "mtp.write_mtp", "MLIP configurations", names=r".*\.cfg"),
-    "abacus": Format("frames", "abacus.read_abacus", "", "log of ABACUS"),
-    "deltaspin": Format("frames", "deltaspin.read_deltaspin", "", "OSZICAR of DeltaSpin"),
+    "traj": Format("frames", "codes.traj.read_traj", "codes.traj.write_traj", "trajectory of ASE", names=r".*\.traj"),
+    "mace": Format(
+        "frames", "codes.dialects.read_dialect", "codes.dialects.write_dialect", "XYZ of MACE", {"dialect": "mace"}
+    ),
+    "gpumd": Format(
+        "frames", "codes.dialects.read_dialect", "codes.dialects.write_dialect", "XYZ of GPUMD", {"dialect": "gpumd"}
+    ),
+    "deepmd": Format("frames", "codes.deepmd.read_deepmd", "codes.deepmd.write_deepmd", "DeePMD folder, npy"),
+    "deepmd-raw": Format("frames", "codes.deepmd.read_deepmd", "codes.deepmd.write_raw", "DeePMD folder, text"),
+    "mtp": Format("frames", "codes.mtp.read_mtp", "codes.mtp.write_mtp", "MLIP configurations", names=r".*\.cfg"),
+    "abacus": Format("frames", "codes.abacus.read_abacus", "", "log of ABACUS"),
+    "deltaspin": Format("frames", "codes.deltaspin.read_deltaspin", "", "OSZICAR of DeltaSpin"),
     "lammps-data": Format(
         "frames",
-        "lammps.read_lammps_data",
-        "lammps.write_lammps_data",
+        "codes.lammps.read_lammps_data",
+        "codes.lammps.write_lammps_data",
         "LAMMPS data, atom_style spin",
         names=r".*\.(lmp|lammps|data)",
     ),
     "lammps-dump": Format(
         "frames",
-        "lammps_dump.read_lammps_dump",
-        "lammps_dump.write_lammps_dump",
+        "codes.lammps_dump.read_lammps_dump",
+        "codes.lammps_dump.write_lammps_dump",
         "LAMMPS text dump",
         names=r".*\.(dump|lammpstrj)",
     ),
-    "vasp": Format("frames", "vasp.iread_vasp", "", "run or output file of VASP"),
-    "tb2j": Format("exchange", "tb2j.read_tb2j", "tb2j.write_tb2j", "exchange.out of TB2J", names=r"exchange\.out"),
-    "uppasd": Format("exchange", "uppasd.read_uppasd", "uppasd.write_uppasd", "input folder of UppASD"),
-    "vampire": Format(
-        "exchange", "vampire.read_vampire", "vampire.write_vampire", "unit-cell file of Vampire", names=r".*\.ucf"
+    "vasp": Format("frames", "vasp.reader.iread_vasp", "", "run or output file of VASP"),
+    "tb2j": Format(
+        "exchange",
+        "exchange.tb2j.read_tb2j",
+        "exchange.tb2j.write_tb2j",
+        "exchange.out of TB2J",
+        names=r"exchange\.out",
     ),
-    "spirit": Format("exchange", "spirit.read_spirit", "spirit.write_spirit", "input of Spirit", names=r".*\.cfg"),
+    "uppasd": Format(
+        "exchange", "exchange.uppasd.read_uppasd", "exchange.uppasd.write_uppasd", "input folder of UppASD"
+    ),
+    "vampire": Format(
+        "exchange",
+        "exchange.vampire.read_vampire",
+        "exchange.vampire.write_vampire",
+        "unit-cell file of Vampire",
+        names=r".*\.ucf",
+    ),
+    "spirit": Format(
+        "exchange", "exchange.spirit.read_spirit", "exchange.spirit.write_spirit", "input of Spirit", names=r".*\.cfg"
+    ),
 }
 """Formats by name."""
 
@@ -232,7 +254,7 @@ def _named(name):
 def _call(function, verb, form, name, *arguments):
     """Call "module.function" with what it takes; the last argument holds the options."""
     *arguments, options = arguments
-    module, _, function = function.partition(".")
+    module, _, function = function.rpartition(".")
     function = getattr(importlib.import_module(f"ase_spinml.io.{module}"), function)
     known = inspect.signature(function).parameters
     strangers = [key for key in options if key not in known and "settings" not in known]

@@ -63,14 +63,14 @@ for _plugin, _name in _NAMES.items():
 
 
 def read_lammps_spin(filename, **options):
-    """The frame of a LAMMPS data file, see :func:`ase_spinml.io.lammps.read_lammps_data`."""
-    from ase_spinml.io.lammps import read_lammps_data
+    """The frame of a LAMMPS data file, see :func:`ase_spinml.io.codes.lammps.read_lammps_data`."""
+    from ase_spinml.io.codes.lammps import read_lammps_data
 
     return read_lammps_data(filename, **options)
 
 
 def write_lammps_spin(filename, atoms, **options):
-    """Write a LAMMPS data file, see :func:`ase_spinml.io.lammps.write_lammps_data`."""
-    from ase_spinml.io.lammps import write_lammps_data
+    """Write a LAMMPS data file, see :func:`ase_spinml.io.codes.lammps.write_lammps_data`."""
+    from ase_spinml.io.codes.lammps import write_lammps_data
 
     write_lammps_data(filename, atoms, **options)

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from ase_spinml.io.canonical import COLLINEAR, contents
-from ase_spinml.io.exchange import exchange_sums, parts
+from ase_spinml.io.exchange.table import exchange_sums, parts
 from ase_spinml.moments import MOMENTS, transverse, unit_rows
 
 HUGE_MOMENT = 12.0

@@ -42,7 +42,7 @@ def verdict(found, slope, balance, tolerance):
     Parameters
     ----------
     found : dict
-        As :func:`ase_spinml.io.checks.check_labels` returns.
+        As :func:`ase_spinml.io.labels.check.check_labels` returns.
     slope : Slope; balance : TorqueBalance
     tolerance : float
 

@@ -3,12 +3,13 @@
 import numpy as np
 
 from ase_spinml.errors import InputError
-from ase_spinml.io import incar, vasp_constraint
 from ase_spinml.io.canonical import make_frame
-from ase_spinml.io.vasp_compare import compare, compare_runs
-from ase_spinml.io.vasp_folder import read_order, tags_of
-from ase_spinml.io.vasp_saxis import saxis_rotation
-from ase_spinml.io.vasp_text import Damaged
+from ase_spinml.io.vasp import constraint as vasp_constraint
+from ase_spinml.io.vasp import incar
+from ase_spinml.io.vasp.compare import compare, compare_runs
+from ase_spinml.io.vasp.folder import read_order, tags_of
+from ase_spinml.io.vasp.lines import Damaged
+from ase_spinml.io.vasp.saxis import saxis_rotation
 
 
 class FrameBuilder:

@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from ase_spinml.errors import InputError
-from ase_spinml.io.vasp_text import NUMBER, VaspLines, number
+from ase_spinml.io.vasp.lines import NUMBER, VaspLines, number
 
 _MAGNETIC = {
     *("I_CONSTRAINED_M", "M_CONSTR", "LAMBDA", "RWIGS", "MAGMOM"),

@@ -8,7 +8,7 @@ from ase.io import write
 from ase_spinml.dynamics.trajectory import read_trajectory
 from ase_spinml.errors import InputError
 from ase_spinml.io.canonical import as_frames, contents
-from ase_spinml.io.extxyz import for_writing
+from ase_spinml.io.codes.extxyz import for_writing
 from ase_spinml.moments import FIELDS
 
 

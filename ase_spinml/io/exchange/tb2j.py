@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 
 from ase_spinml.errors import InputError
 from ase_spinml.io.canonical import COLLINEAR, make_frame
-from ase_spinml.io.exchange import check_table, parts, tensors
+from ase_spinml.io.exchange.table import check_table, parts, tensors
 from ase_spinml.io.text import Lines, whole_file
 from ase_spinml.moments import MOMENTS
 
@@ -73,7 +73,7 @@ def write_tb2j(path, atoms, table):
     atoms : ase.Atoms
         The crystal; its moments are listed if it has any.
     table : ExchangeTable or (i, j, S, J)
-        In the convention of :mod:`ase_spinml.io.exchange`.
+        In the convention of :mod:`ase_spinml.io.exchange.table`.
     """
     table = check_table(table, len(atoms))
     names = [f"{symbol}{1 + list(atoms.symbols[:k]).count(symbol)}" for k, symbol in enumerate(atoms.symbols)]

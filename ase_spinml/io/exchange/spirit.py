@@ -10,7 +10,15 @@ import numpy as np
 from ase_spinml.calculators.shells import find_shells
 from ase_spinml.errors import InputError
 from ase_spinml.io.canonical import make_frame
-from ase_spinml.io.exchange import ExchangeTable, check_table, half_table, magnetic_sites, parts, tensors, with_reverses
+from ase_spinml.io.exchange.table import (
+    ExchangeTable,
+    check_table,
+    half_table,
+    magnetic_sites,
+    parts,
+    tensors,
+    with_reverses,
+)
 from ase_spinml.io.text import Lines, whole_file
 from ase_spinml.moments import unit_rows
 
@@ -74,7 +82,7 @@ def write_spirit(path, atoms, table, drop_anisotropy=False):
     atoms : ase.Atoms
         The crystal, with moments; atoms without a moment are left out.
     table : ExchangeTable or (i, j, S, J)
-        In the convention of :mod:`ase_spinml.io.exchange`.
+        In the convention of :mod:`ase_spinml.io.exchange.table`.
     drop_anisotropy : bool
         Leave out symmetric anisotropic exchange, for which Spirit has no place, instead of refusing it.
     """

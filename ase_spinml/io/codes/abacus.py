@@ -14,8 +14,8 @@ from ase import units
 from ase.data import chemical_symbols
 
 from ase_spinml.errors import InputError
-from ase_spinml.io.abacus_blocks import MDDump, cell_of_stru, find_stru, magnetic_block, vector_block
 from ase_spinml.io.canonical import make_frame
+from ase_spinml.io.codes.abacus_blocks import MDDump, cell_of_stru, find_stru, magnetic_block, vector_block
 from ase_spinml.io.text import Lines
 
 _WHAT = "a log of ABACUS (running_scf.log, running_relax.log or running_md.log)"

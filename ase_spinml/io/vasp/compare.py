@@ -3,8 +3,8 @@
 import numpy as np
 
 from ase_spinml.errors import InputError
-from ase_spinml.io.oszicar import half_unit
-from ase_spinml.io.vasp_text import Damaged
+from ase_spinml.io.vasp.lines import Damaged
+from ase_spinml.io.vasp.oszicar import half_unit
 
 TOLERANCES = {"free_energy": 1e-6, "energy": 1e-6, "cell": 1e-6, "forces": 2e-6, "stress": 2e-8}
 _ADVICE = (

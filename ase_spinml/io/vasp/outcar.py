@@ -8,9 +8,9 @@ import re
 
 import numpy as np
 
-from ase_spinml.io.outcar_header import Header
-from ase_spinml.io.vasp_steps import Run, Step, ase_stress, energies_agree, lattice_agrees
-from ase_spinml.io.vasp_text import NUMBER, VaspLines
+from ase_spinml.io.vasp.lines import NUMBER, VaspLines
+from ase_spinml.io.vasp.outcar_header import Header
+from ase_spinml.io.vasp.steps import Run, Step, ase_stress, energies_agree, lattice_agrees
 
 _ITERATION = re.compile(r"-+ Iteration\s*(\d{1,9}|\*+)\(\s*(\d{1,9}|\*+)\)\s*-+\s*", re.ASCII)
 _IONIC = re.compile(r"-+ Ionic step\s*(\d{1,9})\s*-+\s*", re.ASCII)
@@ -21,7 +21,7 @@ _ZERO = re.compile(rf"\s*energy  without entropy=\s*({NUMBER})\s+energy\(sigma->
 
 
 def read_outcar(path):
-    """Ionic steps of an OUTCAR: a generator of :class:`~ase_spinml.io.vasp_steps.Step`, in bounded memory.
+    """Ionic steps of an OUTCAR: a generator of :class:`~ase_spinml.io.vasp.steps.Step`, in bounded memory.
 
     Steps of a machine-learned force field (no ``TOTEN`` of their own) are left out.
 

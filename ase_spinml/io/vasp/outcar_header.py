@@ -5,8 +5,8 @@ import re
 import numpy as np
 from ase.data import chemical_symbols
 
-from ase_spinml.io.vasp_saxis import nearest_rotation
-from ase_spinml.io.vasp_text import NUMBER
+from ase_spinml.io.vasp.lines import NUMBER
+from ase_spinml.io.vasp.saxis import nearest_rotation
 
 MOST_IONS = 10_000_000
 _MATRIX = re.compile(rf"\s*({NUMBER}) m_x\s*({NUMBER}) m_y\s*({NUMBER}) m_z\s*", re.ASCII)
@@ -15,7 +15,7 @@ _LOGICALS = ("LNONCOLLINEAR", "LSORBIT")
 
 
 class Header:
-    """Fills a :class:`~ase_spinml.io.vasp_steps.Run` from lines of OUTCAR.
+    """Fills a :class:`~ase_spinml.io.vasp.steps.Run` from lines of OUTCAR.
 
     Attributes
     ----------

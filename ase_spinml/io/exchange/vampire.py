@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 
 from ase_spinml.errors import InputError
 from ase_spinml.io.canonical import make_frame
-from ase_spinml.io.exchange import check_table, directions, magnetic_sites
+from ase_spinml.io.exchange.table import check_table, directions, magnetic_sites
 from ase_spinml.io.text import Lines, whole_file
 
 JOULE = units.J
@@ -72,7 +72,7 @@ def write_vampire(path, atoms, table):
     atoms : ase.Atoms
         The crystal, with an orthogonal cell along x, y, z and moments; atoms without a moment are left out.
     table : ExchangeTable or (i, j, S, J)
-        In the convention of :mod:`ase_spinml.io.exchange`. Isotropic tables are written as such.
+        In the convention of :mod:`ase_spinml.io.exchange.table`. Isotropic tables are written as such.
 
     Raises
     ------

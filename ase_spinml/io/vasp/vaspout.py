@@ -14,8 +14,8 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from ase_spinml.errors import InputError
-from ase_spinml.io.vasp_steps import Run, Step, ase_stress, energies_agree
-from ase_spinml.io.vasp_text import Damaged, open_bytes, unreadable
+from ase_spinml.io.vasp.lines import Damaged, open_bytes, unreadable
+from ase_spinml.io.vasp.steps import Run, Step, ase_stress, energies_agree
 
 _DYNAMICS = "intermediate/ion_dynamics"
 _TAGS = ("free energy TOTEN", "energy without entropy", "energy(sigma->0)")
@@ -24,7 +24,7 @@ _SMALLEST_VALUE, _LARGEST_VALUE = 1e-60, 1e9  # beyond them the bytes of a numbe
 
 
 def read_vaspout(path):
-    """Ionic steps of a vaspout.h5: a generator of :class:`~ase_spinml.io.vasp_steps.Step`.
+    """Ionic steps of a vaspout.h5: a generator of :class:`~ase_spinml.io.vasp.steps.Step`.
 
     Raises
     ------

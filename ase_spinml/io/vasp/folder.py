@@ -8,8 +8,8 @@ import numpy as np
 from ase.io import read as ase_read
 
 from ase_spinml.errors import InputError
-from ase_spinml.io.incar import read_incar
-from ase_spinml.io.vasp_text import Damaged, open_bytes
+from ase_spinml.io.vasp.incar import read_incar
+from ase_spinml.io.vasp.lines import Damaged, open_bytes
 
 KINDS = {
     "vasprun": re.compile(r"vasprun", re.IGNORECASE),

@@ -53,7 +53,7 @@ def regress(fit):
 
     Parameters
     ----------
-    fit : ase_spinml.io.check_fit.FieldFit
+    fit : ase_spinml.io.labels.fit.FieldFit
 
     Returns
     -------

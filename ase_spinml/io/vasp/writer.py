@@ -9,10 +9,10 @@ from ase import Atoms
 from ase.io.vasp import write_vasp as write_poscar
 
 from ase_spinml.errors import InputError
-from ase_spinml.io import incar as incar_format
-from ase_spinml.io.vasp_constraint import FACTORS
-from ase_spinml.io.vasp_folder import SORT_FILE, find_order, order_text, read_order, read_poscar
-from ase_spinml.io.vasp_saxis import saxis_rotation
+from ase_spinml.io.vasp import incar as incar_format
+from ase_spinml.io.vasp.constraint import FACTORS
+from ase_spinml.io.vasp.folder import SORT_FILE, find_order, order_text, read_order, read_poscar
+from ase_spinml.io.vasp.saxis import saxis_rotation
 from ase_spinml.moments import get_moments, set_moments
 
 DEFAULTS = {"LORBIT": 11}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ase_spinml.errors import InputError
-from ase_spinml.io.vasp_text import NUMBER, VaspLines, number
+from ase_spinml.io.vasp.lines import NUMBER, VaspLines, number
 
 _INDEX = r"(\d{1,9}|\*+)"
 _PENALTY = re.compile(rf"\s*E_p\s*=\s*({NUMBER})\s+lambda\s*=\s*({NUMBER})\s*", re.ASCII)

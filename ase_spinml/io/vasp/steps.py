@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from ase.units import GPa
 
-from ase_spinml.io.vasp_saxis import saxis_rotation
+from ase_spinml.io.vasp.saxis import saxis_rotation
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from ase_spinml.errors import InputError
 from ase_spinml.io.canonical import make_frame
-from ase_spinml.io.vasp import read_vasp
-from ase_spinml.io.vasp_write import write_vasp
+from ase_spinml.io.vasp.reader import read_vasp
+from ase_spinml.io.vasp.writer import write_vasp
 from ase_spinml.moments import FIELDS, get_moments, get_spins, transverse, unit_rows
 
 

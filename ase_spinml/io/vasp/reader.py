@@ -8,16 +8,16 @@ OSZICAR; the moments of other runs from OUTCAR or vaspout.h5. What several files
 import warnings
 
 from ase_spinml.errors import InputError
-from ase_spinml.io import incar
-from ase_spinml.io.oszicar import half_unit, read_oszicar
-from ase_spinml.io.outcar import read_outcar
-from ase_spinml.io.vasp_checks import Checks, VaspWarning
-from ase_spinml.io.vasp_folder import find_files, read_poscar, tags_of
-from ase_spinml.io.vasp_frame import FrameBuilder
-from ase_spinml.io.vasp_steps import Run, Step
-from ase_spinml.io.vasp_text import Damaged
-from ase_spinml.io.vaspout import read_vaspout
-from ase_spinml.io.vasprun import read_vasprun
+from ase_spinml.io.vasp import incar
+from ase_spinml.io.vasp.checks import Checks, VaspWarning
+from ase_spinml.io.vasp.folder import find_files, read_poscar, tags_of
+from ase_spinml.io.vasp.frame import FrameBuilder
+from ase_spinml.io.vasp.lines import Damaged
+from ase_spinml.io.vasp.oszicar import half_unit, read_oszicar
+from ase_spinml.io.vasp.outcar import read_outcar
+from ase_spinml.io.vasp.steps import Run, Step
+from ase_spinml.io.vasp.vaspout import read_vaspout
+from ase_spinml.io.vasp.vasprun import read_vasprun
 
 READERS = {"vasprun": read_vasprun, "vaspout": read_vaspout, "outcar": read_outcar, "oszicar": read_oszicar}
 MOMENT_SOURCES = ("MW_int", "M_int", "PAW")

@@ -1,4 +1,4 @@
-"""Text dumps of LAMMPS with spins, see :mod:`ase_spinml.io.lammps` for columns and units."""
+"""Text dumps of LAMMPS with spins, see :mod:`ase_spinml.io.codes.lammps` for columns and units."""
 
 import re
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ase_spinml.errors import InputError
 from ase_spinml.io.canonical import make_frame
-from ase_spinml.io.lammps import HBAR, _moments, _sorted, _spin_columns, _symbols, _triangular, dump_frames
+from ase_spinml.io.codes.lammps import HBAR, _moments, _sorted, _spin_columns, _symbols, _triangular, dump_frames
 from ase_spinml.io.text import Lines, whole_file
 
 SPIN = ("sp", "spx", "spy", "spz")

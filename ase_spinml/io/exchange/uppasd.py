@@ -12,9 +12,9 @@ from ase import units
 
 from ase_spinml.errors import InputError
 from ase_spinml.io.canonical import make_frame
-from ase_spinml.io.exchange import ExchangeTable, check_table, directions, magnetic_sites, parts, tensors
+from ase_spinml.io.exchange.table import ExchangeTable, check_table, directions, magnetic_sites, parts, tensors
+from ase_spinml.io.exchange.uppasd_symmetry import operations
 from ase_spinml.io.text import Lines, whole_file
-from ase_spinml.io.uppasd_symmetry import operations
 
 MILLIRYDBERG = 1e-3 * units.Ry
 """One mRy in eV."""
@@ -118,7 +118,7 @@ def write_uppasd(path, atoms, table):
     atoms : ase.Atoms
         The crystal, with moments; atoms without a moment are left out.
     table : ExchangeTable or (i, j, S, J)
-        In the convention of :mod:`ase_spinml.io.exchange`.
+        In the convention of :mod:`ase_spinml.io.exchange.table`.
     """
     path = Path(path)
     sites, table, moments = magnetic_sites(atoms, table)

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from ase_spinml.io import vasp_constraint
+from ase_spinml.io.vasp import constraint as vasp_constraint
 
 
 class VaspWarning(UserWarning):

@@ -22,7 +22,7 @@ from ase_spinml.io.canonical import (
     stress_from_virial,
     virial_from_stress,
 )
-from ase_spinml.io.extxyz import collect
+from ase_spinml.io.codes.extxyz import collect
 from ase_spinml.io.text import whole_file
 
 MACE = {
@@ -52,13 +52,13 @@ def read_dialect(path, dialect, axis=None, damaged="refuse"):
     Parameters
     ----------
     path, axis, damaged
-        As in :func:`ase_spinml.io.extxyz.read_frames`.
+        As in :func:`ase_spinml.io.codes.extxyz.read_frames`.
     dialect : {"mace", "gpumd"}
 
     Raises
     ------
     InputError
-        As :func:`ase_spinml.io.extxyz.read_frames`; two names of the same quantity side by side.
+        As :func:`ase_spinml.io.codes.extxyz.read_frames`; two names of the same quantity side by side.
     """
     names = DIALECTS[dialect]
     finite = {name for quantity in set(names) - {"fields"} for name in names[quantity]}
@@ -71,7 +71,7 @@ def write_dialect(path, frames, dialect):
     Parameters
     ----------
     path, frames
-        As in :func:`ase_spinml.io.extxyz.write_frames`.
+        As in :func:`ase_spinml.io.codes.extxyz.write_frames`.
     dialect : {"mace", "gpumd"}
 
     Raises

@@ -4,10 +4,10 @@ import numpy as np
 from ase import Atoms
 
 from ase_spinml.errors import InputError
-from ase_spinml.io.check_fit import FieldFit, field_rows
-from ase_spinml.io.check_slope import regress
-from ase_spinml.io.check_verdict import verdict
-from ase_spinml.io.torque_balance import TorqueBalance
+from ase_spinml.io.labels.fit import FieldFit, field_rows
+from ase_spinml.io.labels.slope import regress
+from ase_spinml.io.labels.torque_balance import TorqueBalance
+from ase_spinml.io.labels.verdict import verdict
 from ase_spinml.models.labels import read_labels
 
 INDUCED = 0.1
@@ -61,7 +61,7 @@ def check_labels(frames, *, cutoff=4.5, magnetic=None, tolerance=0.25, max_frame
         energy_spread, energy_scatter : standard deviation of the energy labels without constants, and of what the
         regression leaves, eV/atom.
         torque_balance, torque_balance_per_direction, torque_balance_shuffled : as
-        :class:`ase_spinml.io.torque_balance.TorqueBalance`.
+        :class:`ase_spinml.io.labels.torque_balance.TorqueBalance`.
         length_weight, length_weight_error : 1 if the torques balance best for fields per mu_B, 0 if per direction.
         n_frames, magnetic, mean_moment (mu_B) : what was used.
         implied_energies, measured_energies : (n_frames,) eV/atom without constants and lattice part, to be plotted.

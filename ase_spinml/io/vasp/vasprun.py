@@ -12,8 +12,8 @@ from xml.parsers import expat
 import numpy as np
 from ase.data import chemical_symbols
 
-from ase_spinml.io.vasp_steps import Run, Step, ase_stress, energies_agree, lattice_agrees
-from ase_spinml.io.vasp_text import ADVICE, Damaged, number, open_bytes, unreadable
+from ase_spinml.io.vasp.lines import ADVICE, Damaged, number, open_bytes, unreadable
+from ase_spinml.io.vasp.steps import Run, Step, ase_stress, energies_agree, lattice_agrees
 
 _PIECE = 1 << 16
 _LONGEST = 1 << 22
@@ -23,7 +23,7 @@ _ODD_SYMBOLS = {"X": "Xe", "r": "Zr"}  # VASP cuts these two short
 
 
 def read_vasprun(path):
-    """Ionic steps of a vasprun.xml: a generator of :class:`~ase_spinml.io.vasp_steps.Step`, in bounded memory.
+    """Ionic steps of a vasprun.xml: a generator of :class:`~ase_spinml.io.vasp.steps.Step`, in bounded memory.
 
     ``LAMBDA`` is taken from the user's tags only: VASP lists an unrelated one of 1.0 among the parameters.
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ase_spinml.errors import InputError
-from ase_spinml.io import incar
+from ase_spinml.io.vasp import incar
 from ase_spinml.moments import transverse, unit_rows
 
 FACTORS = {1: 2.0, 2: 2.0, 4: 1.0}

@@ -1,0 +1,1 @@
+"""Exchange parameters of other codes."""
