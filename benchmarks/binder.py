@@ -7,7 +7,7 @@
 E = -J sum over nearest neighbours of e_i.e_j, J = 1, moments of 1 mu_B, gamma = 1. Independent copies of a periodic
 lattice form one system of :class:`ase_spinml.SpinDynamics` on a device, with strong damping, at three temperatures
 close to the critical one, half of the copies starting ordered. The samples of all three are joined by multiple
-histograms into U(T) = 1 - <m^4>/(3 <m^2>^2) for every size; errors are from a jackknife over ten blocks of time. The
+histograms into U(T) = 1 - <m^4>/(3 <m^2>^2) for every size; errors are from a jackknife over groups of copies. The
 bias of the time step is the difference of the energy of the smallest lattice from that of the heat-bath algorithm,
 which has none, expressed as a temperature.
 """
@@ -29,13 +29,15 @@ from ase_spinml.moments import random_directions
 
 DAMPING = 0.8
 INTERVAL = 20
+GROUPS = 6
+"""Of copies, for the jackknife: near the critical point blocks of time are not independent."""
 LATTICES = {
-    "sc": {"basis": [[0, 0, 0]], "critical": 1.443, "timestep": 0.05, "runs": {8: (40, 6), 12: (12, 12), 16: (6, 30)}},
+    "sc": {"basis": [[0, 0, 0]], "critical": 1.443, "timestep": 0.05, "runs": {8: (42, 6), 12: (24, 12), 16: (18, 30)}},
     "bcc": {
         "basis": [[0, 0, 0], [0.5, 0.5, 0.5]],
         "critical": 2.054,
         "timestep": 0.035,
-        "runs": {6: (48, 6), 8: (24, 10), 12: (6, 25)},
+        "runs": {6: (48, 6), 8: (36, 10), 12: (18, 25)},
     },
 }
 """``runs``: copies, and thousands of steps at each temperature, by the number of cubic cells along a side."""
@@ -190,28 +192,25 @@ def crossing(small, large, critical):
 
 
 def cumulants(data, side, leave_out=None):
-    """Cumulant of a size; without one of ten blocks of time if asked for."""
+    """Cumulant of a size; without one of ``GROUPS`` groups of copies if asked for."""
     energies, magnetisations = [], []
     for energy, magnetisation in data[side]["samples"]:
-        keep = np.ones(len(energy), bool)
-        if leave_out is not None:
-            edges = np.linspace(0, len(energy), 11).astype(int)
-            keep[edges[leave_out] : edges[leave_out + 1]] = False
-        energies.append(energy[keep])
-        magnetisations.append(magnetisation[keep])
+        keep = np.ones(energy.shape[1], bool) if leave_out is None else np.arange(energy.shape[1]) % GROUPS != leave_out
+        energies.append(energy[:, keep])
+        magnetisations.append(magnetisation[:, keep])
     return Cumulant(data[side]["temperatures"], energies, magnetisations, data[side]["size"])
 
 
 def crossing_with_error(data, small, large, critical):
-    """Crossing, its U, and their standard errors by the jackknife over ten blocks."""
+    """Crossing, its U, and their standard errors by the jackknife over groups of copies."""
 
-    def once(block):
-        curves = [cumulants(data, side, block) for side in (small, large)]
+    def once(group):
+        curves = [cumulants(data, side, group) for side in (small, large)]
         temperature = crossing(*curves, critical)
         return temperature, curves[1](temperature)
 
-    value, parts = np.array(once(None)), np.array([once(block) for block in range(10)])
-    return value, np.sqrt(9 / 10 * ((parts - parts.mean(axis=0)) ** 2).sum(axis=0))
+    value, parts = np.array(once(None)), np.array([once(group) for group in range(GROUPS)])
+    return value, np.sqrt((GROUPS - 1) / GROUPS * ((parts - parts.mean(axis=0)) ** 2).sum(axis=0))
 
 
 def measure(lattice, factor, seed=0):
@@ -295,9 +294,9 @@ def draw(path, files):
         critical = LATTICES[lattice]["critical"]
         temperatures = np.linspace(0.982, 1.018, 37) * critical
         for side, style in zip(sorted(data), ("C0", "C1", "C3"), strict=True):
-            curves = [cumulants(data, side, block) for block in (None, *range(10))]
+            curves = [cumulants(data, side, group) for group in (None, *range(GROUPS))]
             values = np.array([[curve(t) for t in temperatures] for curve in curves])
-            error = np.sqrt(9 / 10 * ((values[1:] - values[1:].mean(axis=0)) ** 2).sum(axis=0))
+            error = np.sqrt((GROUPS - 1) / GROUPS * ((values[1:] - values[1:].mean(axis=0)) ** 2).sum(axis=0))
             panel.plot(temperatures, values[0], style, label=f"${side}^3$ cells")
             panel.fill_between(temperatures, values[0] - error, values[0] + error, color=style, alpha=0.2, lw=0)
         panel.axvline(critical, color="0.5", lw=0.8, ls="--")
