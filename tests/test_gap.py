@@ -739,15 +739,16 @@ def test_evaluate_counts_errors_over_what_is_labelled(pair_model):
     good, bad = iron(60), labelled(iron(61), keep=("energy", "field"))
     good.calc = SinglePointCalculator(good, energy=pair_model.predict(good)["energy"] + 8 * 0.3)
     bad.calc = SinglePointCalculator(bad, energy=pair_model.predict(bad)["energy"] + 8 * 0.1)
-    bad.arrays["exchange_fields"] = pair_model.predict(bad)["exchange_fields"] + 0.02
+    wrong = transverse(np.full((8, 3), 0.02), get_spins(bad))
+    bad.arrays["exchange_fields"] = pair_model.predict(bad)["exchange_fields"] + wrong
     errors = pair_model.evaluate([good, bad])
     assert errors["n_frames"] == 2
     assert errors["n_atoms"] == 16
     assert errors["energy_rmse"] == pytest.approx(np.sqrt((0.3**2 + 0.1**2) / 2))
     assert errors["energy_rmse_about_mean"] == pytest.approx(0.1)
-    assert errors["field_rmse"] == pytest.approx(0.02)
+    assert errors["field_rmse"] == pytest.approx(np.sqrt(np.mean(wrong**2)))
     lengths = np.linalg.norm(get_moments(bad), axis=1)
-    assert errors["turning_rmse"] == pytest.approx(0.02 * np.sqrt(np.mean(lengths**2)))
+    assert errors["turning_rmse"] == pytest.approx(np.sqrt(np.mean((lengths[:, None] * wrong) ** 2)))
     assert "forces_rmse" not in errors
 
 
