@@ -13,6 +13,7 @@ _HOME = {
     "get_spins": "moments",
     "SOSO": "descriptors.soso",
     "SpinGAP": "models.gap",
+    "SpinNN": "models.nn",
     "load_model": "models.base",
     "SpinCalculator": "calculators.ml",
     "Heisenberg": "calculators.analytic",

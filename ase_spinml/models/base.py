@@ -33,7 +33,7 @@ _NO_CHECKSUM = "0" * 64
 _MAGIC = b'{"__metadata__":{"ase_spinml":"{\\"format\\":\\"ase_spinml model\\",\\"format_version\\":'
 _CHECKSUM = re.compile(rb'\\"sha256\\":\\"([0-9a-f]{64})\\"')
 
-_MODULES = {"SpinGAP": "ase_spinml.models.gap"}
+_MODULES = {"SpinGAP": "ase_spinml.models.gap", "SpinNN": "ase_spinml.models.nn"}
 _CLASSES = {}
 
 

@@ -59,19 +59,7 @@ class Evaluator:
 
         Without ``lattice`` no forces and no stress, at about half the cost.
         """
-        energies, gradient = self(structure, lattice)
-        out = {
-            "energy": float(energies.sum()),
-            "energies": energies.cpu().numpy(),
-        }
-        effective = effective_fields(gradient, structure.spins, lengths)
-        out |= {"exchange_fields": transverse(effective, structure.spins.cpu().numpy()), "effective_fields": effective}
-        out["free_energy"] = out["energy"]
-        if lattice:
-            out["forces"] = -gradient.positions[0].cpu().numpy()
-            if structure.volume > 0:
-                out["stress"] = stress(gradient, structure.volume)
-        return out
+        return structure_results(*self(structure, lattice), structure, lengths)
 
     def moment_lengths(self, structure):
         """Adiabatic moment lengths M(x_i), (N,) mu_B; zero for non-magnetic species."""
@@ -90,9 +78,29 @@ class Evaluator:
         return lengths
 
 
-def effective_fields(gradient, spins, lengths):
-    """Fields -(1/m_i) dE/de_i, (N, 3) eV/mu_B, with the part along e_i that the polynomials of the features have."""
-    slope = gradient.spins[0].cpu().numpy()
+def structure_results(energies, gradient, structure, lengths):
+    """ASE results of atomic energies (N,) and the gradient of their sum; forces and stress if it has positions."""
+    effective = effective_fields(gradient.spins[0], structure.spins, lengths)
+    out = {
+        "energy": float(energies.sum()),
+        "energies": energies.cpu().numpy(),
+        "exchange_fields": transverse(effective, structure.spins.cpu().numpy()),
+        "effective_fields": effective,
+    }
+    out["free_energy"] = out["energy"]
+    if gradient.lattice:
+        out["forces"] = -gradient.positions[0].cpu().numpy()
+        if structure.volume > 0:
+            out["stress"] = stress(gradient, structure.volume)
+    return out
+
+
+def effective_fields(slope, spins, lengths):
+    """Fields -(1/m_i) dE/de_i, (N, 3) eV/mu_B, with the part along e_i that the polynomials of the features have.
+
+    slope: dE/de (N, 3) in eV; spins: (N, 3); lengths: (N,) in mu_B.
+    """
+    slope = slope.cpu().numpy()
     magnetic = (lengths > 0) & spins.any(1).cpu().numpy()
     return np.divide(-slope, lengths[:, None], out=np.zeros_like(slope), where=magnetic[:, None])
 

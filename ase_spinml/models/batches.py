@@ -1,0 +1,139 @@
+"""Training frames as batches: several frames as one graph, their labels as tensors, and residuals against them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ase_spinml.descriptors.structure import concatenate
+from ase_spinml.models.design import KINDS, VOIGT
+from ase_spinml.models.graph import Graph
+
+
+@dataclass
+class Batch:
+    """Frames of one step of the training.
+
+    Attributes
+    ----------
+    graph : Graph
+        All frames as one, N atoms.
+    species : (N,) long
+    frames : (N,) long
+        Frame of each atom.
+    rows : dict
+        Index, targets and standard deviations (n,) of the labels of each kind that are known: energies per atom by
+        frame (n,), forces by atom (n, 3), stress by frame (n, 6), transverse fields by atom (n, 3).
+    volumes, counts : (n_frames,)
+        Cell volumes in Angstrom^3, numbers of atoms.
+    lengths : (N,)
+        Moments in mu_B, 1 where there is none.
+    """
+
+    graph: Graph
+    species: torch.Tensor
+    frames: torch.Tensor
+    rows: dict
+    volumes: torch.Tensor
+    counts: torch.Tensor
+    lengths: torch.Tensor
+
+    @property
+    def lattice(self):
+        """Whether derivatives by positions or strain are wanted."""
+        return "forces" in self.rows or "stress" in self.rows
+
+
+def make_batch(blocks, structures, labels, sigmas, device="cpu", dtype=torch.float64):
+    """A :class:`Batch` of frames.
+
+    Parameters
+    ----------
+    blocks : dict of descriptor blocks
+    structures : list of Structure
+    labels : list of Labels
+    sigmas : dict
+        sigma_energy, sigma_forces, sigma_stress, sigma_field.
+    """
+    joined = concatenate(structures)
+
+    def put(x):
+        return torch.as_tensor(np.asarray(x), dtype=dtype, device=device)
+
+    rows = {}
+    for kind in KINDS:
+        index, targets, spreads = _known(kind, labels, sigmas)
+        if len(index):
+            rows[kind] = torch.as_tensor(index, device=device), put(targets), put(spreads)
+    lengths = np.concatenate([label.lengths for label in labels])
+    return Batch(
+        graph=Graph(blocks, joined),
+        species=joined.species,
+        frames=joined.frames,
+        rows=rows,
+        volumes=put([max(s.volume, 1e-300) for s in structures]),
+        counts=put([len(s) for s in structures]),
+        lengths=put(np.where(lengths > 0, lengths, 1.0)),
+    )
+
+
+def _known(kind, labels, sigmas):
+    """Rows, targets and standard deviations of the labels of one kind."""
+    index, targets, spreads, start = [], [], [], 0
+    for k, label in enumerate(labels):
+        n, value = len(label.moments), getattr(label, "fields" if kind == "field" else kind)
+        own = np.arange(start, start + n)
+        if kind == "field":
+            keep = label.labelled_spins
+            rows, value = own[keep], _across(value, label.moments)[keep] if keep.any() else np.zeros((0, 3))
+        elif value is None:
+            rows, value = [], np.zeros((0, 3))
+        elif kind == "forces":
+            rows = own
+        else:
+            rows, value = [k], [value / n] if kind == "energy" else [value]
+        if len(rows):
+            index.append(rows)
+            targets.append(value)
+            spreads.append(np.full(len(rows), label.sigmas.get(f"sigma_{kind}", sigmas[f"sigma_{kind}"])))
+        start += n
+    return tuple(np.concatenate(x) if x else np.zeros(0) for x in (index, targets, spreads))
+
+
+def _across(fields, moments):
+    """Part of the fields (N, 3) perpendicular to the moments (N, 3)."""
+    norm = np.einsum("ia,ia->i", moments, moments)
+    along = np.einsum("ia,ia->i", fields, moments) / np.where(norm > 0, norm, 1.0)
+    return fields - along[:, None] * moments
+
+
+def predictions(batch, energies, gradient):
+    """What the labels of a batch are compared with, by kind, for all frames or atoms.
+
+    Parameters
+    ----------
+    batch : Batch
+    energies : (N,)
+        Atomic energies in eV.
+    gradient : Gradient
+        Derivatives of their sum.
+    """
+    totals = energies.new_zeros(len(batch.counts)).index_add(0, batch.frames, energies)
+    slope, spins = gradient.spins[0], batch.graph.structure.spins
+    across = slope - (slope * spins).sum(1, keepdim=True) * spins
+    out = {"energy": totals / batch.counts, "field": -across / batch.lengths[:, None]}
+    if gradient.lattice:
+        out["forces"] = -gradient.positions[0]
+        tensor = gradient.virial[0] / batch.volumes[:, None, None]
+        tensor = 0.5 * (tensor + tensor.transpose(1, 2))
+        out["stress"] = torch.stack([tensor[:, a, b] for a, b in VOIGT], dim=1)
+    return out
+
+
+def squares(batch, found):
+    """Sums of squared residuals over their sigmas by kind, and the numbers of residuals."""
+    sums, counts = {}, {}
+    for kind, (index, targets, sigmas) in batch.rows.items():
+        residuals = (found[kind][index] - targets).reshape(len(index), -1) / sigmas[:, None]
+        sums[kind], counts[kind] = residuals.square().sum(), residuals.numel()
+    return sums, counts

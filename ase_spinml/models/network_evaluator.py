@@ -1,0 +1,75 @@
+"""A fitted SpinNN at work: structures in, energies and derivatives out."""
+
+import copy
+
+import numpy as np
+import torch
+
+from ase_spinml.descriptors.structure import Gradient
+from ase_spinml.models.evaluator import effective_fields, structure_results
+from ase_spinml.moments import transverse
+
+
+class NetworkEvaluator:
+    """Members of a SpinNN on a device; the mean of the members is the model.
+
+    Features of a chunk of atoms live only while the chunk is worked on, so memory does not grow with the number of
+    features.
+    """
+
+    def __init__(self, model, device, dtype):
+        self.blocks = model.descriptor_.blocks(dtype, device)
+        self._networks = [copy.deepcopy(network).to(dtype=dtype, device=device) for network in model.networks_]
+        self._offsets = torch.as_tensor(model.linear_.offsets_, dtype=dtype, device=device)
+        self._linear = model.linear_.evaluator(device, dtype)
+
+    def __call__(self, structure, lattice=True, networks=None):
+        """Atomic energies (N,) in eV of the mean of the members, and the Gradient of their sum.
+
+        Without ``lattice`` the gradient has no positions.
+        """
+        energies, gradient = self._members(structure, lattice, mean=True)
+        return energies[0], gradient
+
+    def results(self, structure, lengths, lattice=True):
+        """ASE results without baseline and ``magmoms``, for moment lengths (N,) in mu_B."""
+        return structure_results(*self(structure, lattice), structure, lengths)
+
+    def members(self, structure, lengths):
+        """Energies (M,) in eV and transverse fields (M, N, 3) in eV/mu_B of every member."""
+        energies, gradient = self._members(structure, lattice=False, mean=False)
+        spins = structure.spins.cpu().numpy()
+        fields = [transverse(effective_fields(slope, structure.spins, lengths), spins) for slope in gradient.spins]
+        return energies.sum(1).cpu().numpy(), np.array(fields)
+
+    def moment_lengths(self, structure):
+        """Adiabatic moment lengths M(x_i), (N,) mu_B, of the linear part."""
+        return self._linear.moment_lengths(structure)
+
+    def _members(self, structure, lattice, mean):
+        """Energies (B, N) and Gradient of B = 1 (the mean) or as many models as there are members."""
+        count = 1 if mean else len(self._networks)
+        gradient = Gradient(structure, count, lattice=lattice)
+        energies = self._offsets.index_select(0, structure.species).repeat(count, 1)
+        pair, *others = self.blocks.values()
+        (whole,) = pair.parts(structure)
+        to_pair = whole.features.new_zeros(count, *whole.features.shape)
+        chunks = zip(*(block.parts(structure) for block in others), strict=True) if others else [()]
+        for parts in chunks:
+            atoms = parts[0].atoms if parts else slice(0, len(structure))
+            features = torch.cat([whole.features[atoms], *(part.features for part in parts)], dim=1)
+            energy, slopes = self._evaluate(features, structure.species[atoms], mean)
+            energies[:, atoms] += energy
+            to_pair[:, atoms] = slopes[..., : pair.n_features]
+            start = pair.n_features
+            for part in parts:
+                end = start + part.features.shape[1]
+                part.pullback(slopes[..., start:end], gradient)
+                start = end
+        whole.pullback(to_pair, gradient)
+        return energies, gradient
+
+    def _evaluate(self, features, species, mean):
+        pairs = [network.energies_and_slopes(features, species) for network in self._networks]
+        energies, slopes = (torch.stack([x.detach() for x in side]) for side in zip(*pairs, strict=True))
+        return (energies.mean(0, keepdim=True), slopes.mean(0, keepdim=True)) if mean else (energies, slopes)
