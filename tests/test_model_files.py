@@ -171,7 +171,7 @@ def test_newer_format_version(path):
 def test_unknown_class(path, name):
     write_model(path, ARRAYS, {"class": name})
     assert error_of(path, read=load_model) == (
-        f"FILE holds a model of the unknown class {name!r}, this package knows SpinGAP, Toy: "
+        f"FILE holds a model of the unknown class {name!r}, this package knows SpinGAP, SpinNN, Toy: "
         "update ase_spinml or register the class first"
     )
 
