@@ -3,7 +3,7 @@
 Public names are loaded on first use, so that ``import ase_spinml`` stays light.
 """
 
-import importlib
+from ase_spinml.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -44,13 +44,4 @@ _HOME = {
 }
 
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

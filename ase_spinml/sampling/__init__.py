@@ -3,7 +3,7 @@
 Public names are loaded on first use.
 """
 
-import importlib
+from ase_spinml.lazy import lazy_names
 
 _HOME = {
     "random_spins": "spins",
@@ -25,13 +25,4 @@ _HOME = {
 }
 
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
