@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from scipy.spatial.transform import Rotation
 
 from ase_spinml.dynamics.integrators import INTEGRATORS, cayley, depondt_step, rotation
 from ase_spinml.dynamics.llg import gilbert_from_landau_lifshitz, rate, unit
@@ -125,8 +127,6 @@ def test_landau_lifshitz_and_gilbert_are_one_motion():
 
 def test_rotations():
     spins, turn = ring(), 2.0 * np.random.default_rng(2).normal(size=(10, 3))
-    from scipy.spatial.transform import Rotation
-
     assert np.allclose(rotation(spins, turn), Rotation.from_rotvec(turn).apply(spins), rtol=0, atol=1e-14)
     length = np.linalg.norm(turn, axis=1, keepdims=True)
     angle = 2 * np.arctan(length / 2) * turn / length
@@ -136,7 +136,6 @@ def test_rotations():
 
 @pytest.mark.parametrize("name", INTEGRATORS)
 def test_torch_takes_the_same_steps(name):
-    torch = pytest.importorskip("torch")
     weights = np.random.default_rng(4).normal(size=(10, 10))
     spins, other = ring(), torch.from_numpy(ring())
     noise = 0.1 * ring(seed=3)
