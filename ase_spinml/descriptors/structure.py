@@ -162,10 +162,14 @@ class Gradient:
         dE/dR and, for each frame, the sum over its pairs of dE/dr (x) r; None when only spins are wanted.
     spins : (B, N, 3), eV
         dE/de for each unit spin (not yet projected).
+
+    With ``centred``, the energy E_i of each atom is differentiated with its own spin alone, neighbours frozen: rows are
+    dE_i/de_i. Positions make no sense then.
     """
 
-    def __init__(self, structure, batch, lattice=True):
+    def __init__(self, structure, batch, lattice=True, centred=False):
         like = structure.positions
+        self.centred = centred
         self.spins = like.new_zeros(batch, len(structure), 3)
         self.positions = like.new_zeros(batch, len(structure), 3) if lattice else None
         self.virial = like.new_zeros(batch, structure.n_frames, 3, 3) if lattice else None
