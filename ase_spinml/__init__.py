@@ -21,6 +21,7 @@ _HOME = {
     "NonMagnetic": "calculators.analytic",
     "Anisotropy": "calculators.anisotropy",
     "DipoleDipole": "calculators.dipole",
+    "SDModel": "calculators.itinerant",
     "ac_field": "calculators.driving",
     "rotating_field": "calculators.driving",
     "pulsed_field": "calculators.driving",
