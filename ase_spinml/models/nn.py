@@ -3,17 +3,22 @@
 import numpy as np
 import torch
 from ase import Atoms
+from sklearn.base import clone
 from tqdm import tqdm
 
 from ase_spinml.errors import InputError
 from ase_spinml.models.base import register
 from ase_spinml.models.baseline import baseline_results, subtract
 from ase_spinml.models.batches import make_batch
+from ase_spinml.models.descriptor_file import from_header, plain, to_header
 from ase_spinml.models.design import KINDS
 from ase_spinml.models.energy import EnergyModel
 from ase_spinml.models.gap import SpinGAP
+from ase_spinml.models.heads import HEADS, PARITIES, make_head
 from ase_spinml.models.network_evaluator import NetworkEvaluator
-from ase_spinml.models.networks import Inputs, SpeciesNetworks
+from ase_spinml.models.networks import Inputs
+from ase_spinml.models.torque_labels import TorqueLabels
+from ase_spinml.models.torques import linear_torques
 from ase_spinml.models.training import Schedule, Training
 from ase_spinml.moments import get_moments
 
@@ -30,13 +35,18 @@ class SpinNN(EnergyModel):
     weights, give standard deviations. The loss is the sum over kinds of labels of the mean squared residual in units of
     the sigmas.
 
+    Fields of driven systems are no derivatives of an energy. With one of the other heads
+    (:mod:`ase_spinml.models.heads`; Chern et al., arXiv:2604.11513) the model learns exchange fields alone, is
+    ``conservative = False``, and has neither energy nor forces.
+
     Parameters
     ----------
     descriptor : SOSO
     hidden : sequence of int
         Widths of the hidden layers (SiLU).
-    head : "conservative"
-        What the network gives: atomic energies.
+    head : "conservative", "global", "site" or "direct"
+        What the networks give: atomic energies; two potentials E and G of all spins, with H = -dE/dm - e x dG/dm; two
+        potentials of each site with its neighbours frozen; coefficients of covariant vectors.
     n_members : int
         Networks whose mean is the prediction.
     rng : int
@@ -56,6 +66,9 @@ class SpinNN(EnergyModel):
         Epochs without a better validation loss after which to stop.
     max_inputs : int
         Principal components of the features that a network sees.
+    parity : "equilibrium" or "driven", optional
+        Under time reversal: E even and no G, or both parities in E and G. By default the conservative head is in
+        equilibrium and the others are driven. It takes ``SOSO(chirality=True)`` to have odd features at all.
     baseline : ase calculator, optional
         The model learns the remainder; predictions include the baseline.
     progress : bool
@@ -63,8 +76,11 @@ class SpinNN(EnergyModel):
 
     Attributes
     ----------
-    linear_ : SpinGAP
-        The linear part; has moment lengths and doubts about outlying frames.
+    conservative : bool
+        Whether the fields are derivatives of an energy.
+    linear_ : SpinGAP or TorqueLabels
+        What was fitted first: the linear part with its doubts about outlying frames, or, for torques, the data alone
+        (each network has a linear part of its own); has moment lengths.
     networks_ : list of SpeciesNetworks
     history_ : list of list of [training loss, validation loss]
         By member and epoch.
@@ -90,11 +106,14 @@ class SpinNN(EnergyModel):
         validation=0.1,
         patience=100,
         max_inputs=256,
+        parity=None,
         baseline=None,
         progress=True,
     ):
-        if head != "conservative":
-            raise InputError(f"Expected head='conservative', got {head!r}: other heads are not there yet.")
+        if head not in HEADS:
+            raise InputError(f"Expected head to be one of {', '.join(map(repr, HEADS))}, got {head!r}.")
+        if parity is not None and parity not in PARITIES:
+            raise InputError(f"Expected parity to be 'equilibrium' or 'driven', got {parity!r}.")
         for name, value in {
             "n_members": n_members,
             "epochs": epochs,
@@ -114,6 +133,9 @@ class SpinNN(EnergyModel):
         if not (np.isfinite(learning_rate) and learning_rate > 0):
             raise InputError(f"Expected learning_rate > 0, got {learning_rate!r}.")
         self.descriptor, self.hidden, self.head = descriptor, tuple(widths), head
+        self.parity = parity or ("equilibrium" if head == "conservative" else "driven")
+        self._head = make_head(head, self.parity)
+        self.conservative = self._head.conservative
         self.n_members, self.rng = n_members, rng
         self.sigma_energy, self.sigma_forces = sigma_energy, sigma_forces
         self.sigma_stress, self.sigma_field = sigma_stress, sigma_field
@@ -136,14 +158,14 @@ class SpinNN(EnergyModel):
         """
         frames = [frames] if isinstance(frames, Atoms) else list(frames)
         self.linear_ = self._linear_model().fit(frames)
-        self.descriptor_, self.lattice_fitted = self.linear_.descriptor_, self.linear_.lattice_fitted
+        self.descriptor_, self.lattice_fitted = clone(self.descriptor).fit(frames), self.linear_.lattice_fitted
         self.summary_ = self.linear_.summary_
         labels = [self._doubted(self._labels(frame, k), k) for k, frame in enumerate(frames)]
         if self.baseline is not None:
             for label, frame in zip(labels, frames, strict=True):
                 subtract(label, baseline_results(self.baseline, frame))
         structures = [self.descriptor_.structure(frame) for frame in frames]
-        data = _Data(self.descriptor_.blocks(), structures, labels, self.sigmas, self.linear_)
+        data = _Data(self.descriptor_.blocks(), structures, labels, self.sigmas, self.linear_.offsets_)
         self.networks_, self.history_, residuals = [], [], []
         for member in range(self.n_members):
             network, history, errors = self._train(data, member)
@@ -155,10 +177,17 @@ class SpinNN(EnergyModel):
         return self
 
     def _linear_model(self):
-        return SpinGAP(self.descriptor, zeta=1, baseline=self.baseline, rng=self.rng, **self.sigmas)
+        if not self.conservative:
+            return TorqueLabels(self.descriptor)
+        descriptor = self.descriptor
+        if getattr(descriptor, "chirality", False):  # odd features have no place in a linear energy
+            descriptor = clone(descriptor).set_params(chirality=False)
+        return SpinGAP(descriptor, zeta=1, baseline=self.baseline, rng=self.rng, **self.sigmas)
 
     def _doubted(self, label, frame):
-        """Labels that the linear fit found to stand out get its larger standard deviations."""
+        """Labels to learn; those that the linear fit found to stand out get its larger standard deviations."""
+        if not self.conservative:
+            label.energy = label.forces = label.stress = None
         for kind, factor in self.linear_.outliers_.get(frame, {}).items():
             name = f"sigma_{kind}"
             label.sigmas[name] = factor * label.sigmas.get(name, self.sigmas[name])
@@ -170,8 +199,12 @@ class SpinNN(EnergyModel):
         kept = round(self.validation * len(order)) if len(order) >= 10 else 0
         training, validation = data.batches(order[kept:], self.batch_frames), data.batches(order[:kept], 8)
         generator = torch.Generator().manual_seed(1000 * self.rng + member)
-        inputs = data.inputs(training, self.max_inputs)
-        network = SpeciesNetworks(inputs, self.hidden, data.linear, data.scale, generator)
+        inputs, mirror = data.inputs(training, self.max_inputs), data.mirror(self.parity)
+        if self.conservative:
+            linear, scales = linear_weights(self.linear_, data.blocks).unsqueeze(0), [data.scale()]
+        else:
+            linear, scales = linear_torques(training, inputs, self._head, mirror)
+        network = self._head.network(inputs, self.hidden, linear, scales, generator, mirror)
         schedule = Schedule(self.epochs, self.learning_rate, self.patience, [self.rng, member])
         run = Training(network, training, validation, schedule, data.offsets)
         with tqdm(total=self.epochs, unit="epoch", disable=None if self.progress else True) as bar:
@@ -198,15 +231,15 @@ class SpinNN(EnergyModel):
         """Standard deviations of the energy (float, eV) and of each field component ((N, 3), eV/mu_B).
 
         The spread of the members and the residuals that validation frames have shown, added in squares; one member has
-        no spread.
+        no spread. A model of torques has no energy and gives nan for it.
         """
         self.check_frame(atoms)
         structure = self.descriptor_.structure(atoms)
         lengths = np.linalg.norm(get_moments(atoms), axis=1)
         energies, spins = self.evaluator().members(structure, lengths)
-        many = len(energies) > 1
-        spread = energies.std(ddof=1) if many else 0.0
-        energy = float(np.hypot(spread, self.noise_["energy"] * len(atoms)))
+        many, energy = len(spins) > 1, np.nan
+        if energies is not None:
+            energy = float(np.hypot(energies.std(ddof=1) if many else 0.0, self.noise_["energy"] * len(atoms)))
         if not fields:
             return energy, np.zeros((len(atoms), 3))
         parts = spins.std(axis=0, ddof=1) if many else np.zeros((len(atoms), 3))
@@ -226,9 +259,11 @@ class SpinNN(EnergyModel):
             "linear": linear,
             "hidden": [int(width) for width in self.hidden],
             "head": self.head,
+            "parity": self.parity,
+            **to_header(self.descriptor_),
             "n_members": int(self.n_members),
             "rng": int(self.rng),
-            "parameters": {k: v.item() if hasattr(v, "item") else v for k, v in parameters.items()} | self.sigmas,
+            "parameters": plain(parameters) | self.sigmas,
             "noise": self.noise_,
             "history": self.history_,
         }
@@ -238,16 +273,18 @@ class SpinNN(EnergyModel):
     def from_file_content(cls, arrays, header):
         """Inverse of :meth:`to_file_content`; a baseline must be attached again as ``model.baseline``."""
         own = {name.removeprefix("linear."): array for name, array in arrays.items() if name.startswith("linear.")}
-        linear = SpinGAP.from_file_content(own, header["linear"])
+        descriptor = from_header(header)
         model = cls(
-            linear.descriptor,
+            clone(descriptor),
             header["hidden"],
             header["head"],
             header["n_members"],
             header["rng"],
+            parity=header["parity"],
             **header["parameters"],
         )
-        model.linear_, model.descriptor_, model.summary_ = linear, linear.descriptor_, linear.summary_
+        linear = (SpinGAP if model.conservative else TorqueLabels).from_file_content(own, header["linear"])
+        model.linear_, model.descriptor_, model.summary_ = linear, descriptor, linear.summary_
         model.lattice_fitted, model.baseline_name = linear.lattice_fitted, linear.baseline_name
         model.noise_, model.history_ = header["noise"], header["history"]
         model.networks_ = []
@@ -257,7 +294,7 @@ class SpinNN(EnergyModel):
                 for name, array in arrays.items()
                 if name.startswith(f"member{k}.")
             }
-            model.networks_.append(SpeciesNetworks.from_state(state, model.hidden))
+            model.networks_.append(model._head.from_state(state, model.hidden))
         model._evaluators = {}
         return model
 
@@ -265,11 +302,9 @@ class SpinNN(EnergyModel):
 class _Data:
     """Frames ready to be put into batches."""
 
-    def __init__(self, blocks, structures, labels, sigmas, linear):
-        self._blocks, self._structures, self._labels, self._sigmas = blocks, structures, labels, sigmas
-        self.linear = linear_weights(linear, blocks)
-        self.offsets = torch.as_tensor(linear.offsets_)
-        self.scale = self._scale(linear)
+    def __init__(self, blocks, structures, labels, sigmas, offsets):
+        self.blocks, self._structures, self._labels, self._sigmas = blocks, structures, labels, sigmas
+        self.offsets = torch.as_tensor(offsets)
 
     def __len__(self):
         return len(self._structures)
@@ -278,7 +313,7 @@ class _Data:
         """Batches of the frames of ``order``, ``size`` at a time."""
         groups = [order[start : start + size] for start in range(0, len(order), size)]
         return [
-            make_batch(self._blocks, *([x[k] for k in group] for x in (self._structures, self._labels)), self._sigmas)
+            make_batch(self.blocks, *([x[k] for k in group] for x in (self._structures, self._labels)), self._sigmas)
             for group in groups
         ]
 
@@ -288,7 +323,14 @@ class _Data:
         species = torch.cat([batch.species for batch in batches])
         return [Inputs.of(features[species == z], most) for z in range(len(self.offsets))]
 
-    def _scale(self, linear):
+    def mirror(self, parity):
+        """-1 for features that are odd under time reversal if nothing may depend on their sign, else 1: (F,)."""
+        driven = parity == "driven"
+        signs = [1.0 if driven or not getattr(block, "odd", False) else -1.0 for block in self.blocks.values()]
+        counts = torch.tensor([block.n_features for block in self.blocks.values()])
+        return torch.repeat_interleave(torch.tensor(signs, dtype=torch.float64), counts)
+
+    def scale(self):
         """Unit of a network's output in eV: the spread of the energies per atom, or 10 meV without energies."""
         found = [
             (label.energy - float(self.offsets[structure.species].sum())) / len(structure)
