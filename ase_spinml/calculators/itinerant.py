@@ -86,10 +86,13 @@ class SDModel(BaseCalculator):
 
     Notes
     -----
-    Results: energy, free_energy (both the potential above), exchange_fields (N, 3), transverse -(1/m_i) dE/dS_i, and
-    effective_fields with their part along the spins; site_density (N,), electrons per site; chemical_potential; forces
-    (N, 3) and stress (6,) at fixed moments, zero where no coupling depends on positions. Only what is asked for is
-    computed: energies alone cost half, and forces with bonds a little more than fields.
+    Results: energy, free_energy (both the potential above); exchange_fields (N, 3), transverse -(1/m_i) dE/dS_i;
+    site_density (N,), electrons per site; chemical_potential; forces (N, 3) and stress (6,) at fixed moments, zero
+    where no coupling depends on positions. Only what is asked for is computed: energies alone cost half, forces a
+    little more than fields.
+
+    The part of dE/dS_i along the spin, J times the electrons' spin, is left out. It is large, but turns with the spin,
+    and explicit steps of the dynamics that took it for a field would drift a thousandfold more.
 
     Raises
     ------
@@ -219,7 +222,7 @@ class SDModel(BaseCalculator):
             fields = lattice.hamiltonian.fields(spins, solution.site, solution.bond) + classical
             lengths = np.linalg.norm(moments, axis=1)
             fields = fields * np.divide(1.0, lengths, out=np.zeros(len(lengths)), where=lengths > 0)[:, None]
-            results.update(exchange_fields=transverse(fields, spins), effective_fields=fields)
+            results["exchange_fields"] = transverse(fields, spins)
         if density == "bond":
             results["forces"], virial = lattice.forces(spins, solution.bond, pairs)
             if atoms.cell.rank == 3:

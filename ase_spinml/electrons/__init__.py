@@ -12,6 +12,7 @@ _HOME = {
     "Solution": "ensemble",
     "hopping_blocks": "sd",
     "Exact": "exact",
+    "KPM": "kpm",
 }
 
 __all__ = sorted(_HOME)

@@ -54,8 +54,8 @@ class Solution:
         rho_ji as in :mod:`ase_spinml.electrons.sd`; None if not asked for.
     levels : (K, M) array
         Eigenvalues for every twist, where the solver finds them.
-    moments : (Mc,) array
-        Chebyshev moments of the density of states, where the solver finds those.
+    moments, bounds : (Mc,) array, (float, float)
+        Chebyshev moments of the levels and the bounds they are for, where the solver finds those.
     """
 
     energy: float | None
@@ -65,6 +65,7 @@ class Solution:
     bond: np.ndarray | None = None
     levels: np.ndarray | None = None
     moments: np.ndarray | None = None
+    bounds: tuple | None = None
 
     @classmethod
     def stack(cls, solutions):

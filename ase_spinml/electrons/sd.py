@@ -17,6 +17,7 @@ dE = sum_i tr(dh_i rho_ii) + 2 Re sum_b tr(dA_b bond_b), also when averaged over
 
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.sparse.linalg import eigsh
 
 from ase_spinml.errors import InputError
 
@@ -99,6 +100,21 @@ class SDHamiltonian:
         """exp(2 pi i k.S), (K, P)."""
         return np.exp(2j * np.pi * np.asarray(twists) @ self.shifts.T)
 
+    def bounds(self, twists=None):
+        """Energies (low, high) between which all levels lie, whatever the spins.
+
+        Those of hopping and disorder alone, to a hundredth of their width beyond what Lanczos' method finds, and the
+        coupling on either side.
+        """
+        bare = SDHamiltonian(self.n_sites, self.i, self.j, self.blocks, 0.0, self.onsite, self.shifts)
+        found = []
+        for twist in np.zeros((1, 3)) if twists is None else twists:
+            matrix = bare.sparse(np.zeros((self.n_sites, 3)), twist)
+            found.append(_extremes(matrix))
+        low, high = np.min(found, axis=0)[0], np.max(found, axis=0)[1]
+        beyond = 0.01 * (high - low) + 1e-6 + (abs(self.coupling) if self.orbitals == 2 else 0.0)
+        return float(low - beyond), float(high + beyond)
+
     def fields(self, spins, site, bond=None):
         """-dE/dS_i of the electrons, (..., N, 3): J tr(sigma rho_ii).
 
@@ -172,6 +188,14 @@ class SDHamiltonian:
         self._pointers = np.searchsorted(self._cells, self.size * np.arange(self.size + 1))
         shape = (len(self._cells), len(flat))
         self._sum = csr_array((np.ones(len(flat)), (self._cell_of_value, np.arange(len(flat)))), shape=shape)
+
+
+def _extremes(matrix):
+    """Lowest and highest eigenvalue of a sparse Hermitian matrix, to a thousandth."""
+    if matrix.shape[0] <= 128:
+        return tuple(np.linalg.eigvalsh(matrix.toarray())[[0, -1]])
+    start = np.random.default_rng(0).normal(size=matrix.shape[0])
+    return tuple(eigsh(matrix, 1, which=end, tol=1e-3, v0=start, return_eigenvectors=False)[0] for end in ("SA", "LA"))
 
 
 def hopping_blocks(hopping, rashba=None, directions=None):
