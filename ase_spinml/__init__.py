@@ -12,6 +12,7 @@ _HOME = {
     "get_moments": "moments",
     "get_spins": "moments",
     "SOSO": "descriptors.soso",
+    "LatticeDescriptor": "descriptors.lattice",
     "SpinGAP": "models.gap",
     "SpinNN": "models.nn",
     "load_model": "models.base",

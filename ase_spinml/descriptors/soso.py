@@ -121,6 +121,11 @@ class SOSO(TransformerMixin, BaseEstimator):
             raise InputError(f"magnetic= names {', '.join(unknown)}, which species= does not contain")
         spin_smearing(self.spin_smearing, self.spin_width, 1)
 
+    @property
+    def main_block(self):
+        """The block of highest body order, on which kernels are not linear."""
+        return "angle" if self.body_order == 3 else "pair"
+
     def magnetic_species(self):
         """Elements taken as magnetic: ``magnetic=``, else those found by :meth:`fit`, else all."""
         if self.magnetic is not None:

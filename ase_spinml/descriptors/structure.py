@@ -27,6 +27,8 @@ class Structure:
         descriptor needs it.
     volume : float
         Cell volume in Angstrom^3, 0 without a cell.
+    sites : (N, K) long or None
+        For lattices: the site at every offset from a site, -1 where there is none.
     frames : (N,) long or None
         For several frames as one graph (:func:`concatenate`): the frame of each atom.
     n_frames : int
@@ -42,6 +44,7 @@ class Structure:
     pair_shifts: torch.Tensor
     slots: torch.Tensor | None
     volume: float
+    sites: torch.Tensor | None = None
     frames: torch.Tensor | None = None
     n_frames: int = 1
     cache: dict = field(default_factory=dict)
@@ -76,6 +79,10 @@ def concatenate(structures):
     slots = None
     if structures[0].slots is not None:
         slots = _joined_slots([s.slots for s in structures], [len(s.i) for s in structures], pairs)
+    sites = None
+    if structures[0].sites is not None:
+        firsts = zip([s.sites for s in structures], atoms, strict=False)
+        sites = torch.cat([torch.where(table >= 0, table + first, -1) for table, first in firsts])
     counts = torch.tensor([len(s) for s in structures])
     return Structure(
         species=torch.cat([s.species for s in structures]),
@@ -86,6 +93,7 @@ def concatenate(structures):
         pair_shifts=torch.cat([s.pair_shifts for s in structures]),
         slots=slots,
         volume=0.0,
+        sites=sites,
         frames=torch.repeat_interleave(torch.arange(len(structures)), counts).to(structures[0].species.device),
         n_frames=len(structures),
     )

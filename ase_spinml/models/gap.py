@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
 from skmatter.sample_selection import CUR, FPS
 
+from ase_spinml.descriptors.lattice import LatticeDescriptor
 from ase_spinml.descriptors.soso import SOSO
 from ase_spinml.errors import InputError
 from ase_spinml.models.base import register
@@ -107,7 +108,7 @@ class SpinGAP(EnergyModel):
         self._check()
 
     def _check(self):
-        if not isinstance(self.descriptor, SOSO):
+        if not isinstance(self.descriptor, (SOSO, LatticeDescriptor)):
             raise InputError(f"SpinGAP needs a SOSO descriptor, got {type(self.descriptor).__name__}")
         if self.descriptor.chirality:
             raise InputError(
@@ -165,15 +166,16 @@ class SpinGAP(EnergyModel):
         rows = self._rows(blocks, labels, structures)
         self._solve(rows, list(blocks), rng)
         self._fit_lengths(features, species, np.concatenate([label.lengths for label in labels]))
-        self.lattice_fitted = bool(_displaced(features["pair"], structures, blocks["pair"])) and any(
-            label.forces is not None for label in labels
+        self.lattice_fitted = "pair" in blocks and bool(
+            _displaced(features["pair"], structures, blocks["pair"])
+            and any(label.forces is not None for label in labels)
         )
         self.summary_ = self._summarise(labels, rows, structures)
         self._evaluators = {}
         return self
 
     def _make_terms(self, features, species, rng):
-        highest = "angle" if "angle" in features else "pair"
+        highest = self.descriptor_.main_block
         for group, (name, x) in enumerate(features.items()):
             for z in range(len(self.descriptor_.species)):
                 mine = x[species == z]
@@ -382,7 +384,7 @@ class SpinGAP(EnergyModel):
         model.amplitudes_, model.sigma_factors_ = header["amplitudes"], header["sigma_factors"]
         model.noise_ = header["noise"]
         model.lattice_fitted, model.summary_ = header["lattice_fitted"], header["training"]
-        highest = "angle" if model.descriptor_.body_order == 3 else "pair"
+        highest = model.descriptor_.main_block
         model.terms_ = []
         for k, entry in enumerate(header["terms"]):
             scale = torch.as_tensor(arrays[f"term{k}.scale"])

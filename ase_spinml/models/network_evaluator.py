@@ -68,23 +68,27 @@ class NetworkEvaluator:
         head, count = self._head, models * self._head.count
         gradient = Gradient(structure, count, lattice=lattice and head.conservative, centred=head.centred)
         energies = self._offsets.index_select(0, structure.species).repeat(models, 1) if head.conservative else None
-        pair, *others = self.blocks.values()
-        (whole,) = pair.parts(structure)
-        to_pair = whole.features.new_zeros(count, *whole.features.shape)
-        chunks = zip(*(block.parts(structure) for block in others), strict=True) if others else [()]
+        chunked = dict(self.blocks)
+        pair, whole, width = chunked.pop("pair", None), [], 0  # pairs of all atoms are one part
+        if pair is not None:
+            whole, width = pair.parts(structure), pair.n_features
+            to_pair = whole[0].features.new_zeros(count, *whole[0].features.shape)
+        chunks = zip(*(block.parts(structure) for block in chunked.values()), strict=True) if chunked else [()]
         for parts in chunks:
             atoms = parts[0].atoms if parts else slice(0, len(structure))
-            features = torch.cat([whole.features[atoms], *(part.features for part in parts)], dim=1)
-            energy, slopes = self._evaluate(features, structure.species[atoms], mean)
+            features = [part.features[atoms] for part in whole] + [part.features for part in parts]
+            energy, slopes = self._evaluate(torch.cat(features, dim=1), structure.species[atoms], mean)
             if energies is not None:
                 energies[:, atoms] += energy
-            to_pair[:, atoms] = slopes[..., : pair.n_features]
-            start = pair.n_features
+            if whole:
+                to_pair[:, atoms] = slopes[..., :width]
+            start = width
             for part in parts:
                 end = start + part.features.shape[1]
                 part.pullback(slopes[..., start:end], gradient)
                 start = end
-        whole.pullback(to_pair, gradient)
+        for part in whole:
+            part.pullback(to_pair, gradient)
         return energies, gradient
 
     def _evaluate(self, features, species, mean):

@@ -325,10 +325,9 @@ class _Data:
 
     def mirror(self, parity):
         """-1 for features that are odd under time reversal if nothing may depend on their sign, else 1: (F,)."""
-        driven = parity == "driven"
-        signs = [1.0 if driven or not getattr(block, "odd", False) else -1.0 for block in self.blocks.values()]
-        counts = torch.tensor([block.n_features for block in self.blocks.values()])
-        return torch.repeat_interleave(torch.tensor(signs, dtype=torch.float64), counts)
+        odd = [torch.as_tensor(getattr(block, "odd", False)).expand(block.n_features) for block in self.blocks.values()]
+        odd = torch.cat(odd) & (parity == "equilibrium")
+        return torch.where(odd, -1.0, 1.0).double()
 
     def scale(self):
         """Unit of a network's output in eV: the spread of the energies per atom, or 10 meV without energies."""
