@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import expit
 
 from ase_spinml.errors import InputError
 
@@ -79,7 +80,7 @@ def occupations(energies, chemical_potential, temperature):
     distance = np.asarray(energies) - chemical_potential
     if temperature == 0:
         return np.heaviside(-distance, 0.5)
-    return 0.5 * (1.0 - np.tanh(distance / (2.0 * temperature)))
+    return expit(-distance / temperature)
 
 
 def grand_potential(energies, chemical_potential, temperature):
