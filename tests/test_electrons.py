@@ -330,7 +330,7 @@ def test_free_energy_is_energy_less_entropy():
 
 
 def test_a_number_that_no_chemical_potential_gives():
-    with pytest.raises(InputError, match="Expected a chemical potential that gives 1.5 electrons, got [12] at best"):
+    with pytest.raises(InputError, match=r"Expected a chemical potential that gives 1.5 electrons, got [12] at best"):
         find_chemical_potential(lambda mu: 1.0 if mu < 0 else 2.0, 1.5, 4, (-1.0, 1.0), 0.0)
     with pytest.raises(InputError, match="Expected a chemical potential that gives 3 electrons, got 1 at best: raise"):
         find_chemical_potential(lambda mu: 1.0, 3.0, 4, (-1.0, 1.0), 0.1)

@@ -363,6 +363,6 @@ def test_double_exchange_needs_a_spin_everywhere():
 def test_a_reference_has_to_fit():
     model = SDModel(reference=spin_lattice("triangular", (3, 3)))
     with pytest.raises(
-        InputError, match="Expected a frame that fits the reference X9 .* got X16 that does not: give it"
+        InputError, match=r"Expected a frame that fits the reference X9 .* got X16 that does not: give it"
     ):
         model.get_property("energy", spin_lattice("triangular", (4, 4)))
