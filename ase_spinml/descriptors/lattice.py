@@ -109,11 +109,11 @@ class LatticeDescriptor(TransformerMixin, BaseEstimator):
         points = np.unique(np.vstack(found), axis=0)
         if not len(points):
             raise InputError(f"Expected neighbours within radius={self.radius} Angstrom of a site, got none: raise it.")
-        points = np.array([group.mean(0) for group in _clusters(points, SAME)])
-        if len(points) > 4 * (self.radius + 1) ** 2 * math.pi:
+        if len(np.unique(np.round(points / SAME), axis=0)) > 10 * (self.radius + 1) ** 2 * math.pi:
             raise InputError(
                 f"Expected the sites of a lattice, got {len(points)} different neighbours: use SOSO for amorphous ones."
             )
+        points = np.array([group.mean(0) for group in _clusters(points, SAME)])
         return points[np.lexsort([np.arctan2(points[:, 1], points[:, 0]), np.round(np.linalg.norm(points, axis=1), 3)])]
 
     def _find_group(self):
@@ -170,7 +170,7 @@ class LatticeDescriptor(TransformerMixin, BaseEstimator):
         tree = cKDTree(self.offsets_)
         for centre, neighbor, vector in ((i, j, vectors), (j, i, -vectors)):
             distance, place = tree.query(vector[:, :2])
-            wrong = (distance > 2 * SAME) & (np.linalg.norm(vector, axis=1) < self.radius - SAME)
+            wrong = (distance > 2 * SAME) & (np.linalg.norm(vector, axis=1) < self.radius + 0.5 * SAME)
             if wrong.any():
                 k = int(centre[np.argmax(wrong)])
                 raise InputError(

@@ -81,7 +81,7 @@ class LatticeBlock:
     With f the components of bonds (even under time reversal) or chiralities (odd) that transform like one irrep, and a
     reference r of the same symmetry, an average over all orbits:
 
-    - f of the invariant irrep itself;
+    - one, so that polynomial kernels have all lower powers, and f of the invariant irrep itself;
     - p = f.f, and f.r / sqrt(r.r + s^2), a relative phase that stays smooth where r vanishes;
     - for two-dimensional irreps also the area f x r times a reference of A2, in the same way;
     - the bispectrum of the references, sum C_abc r_a r'_b r''_c;
@@ -137,7 +137,7 @@ class LatticeBlock:
     def _rows(self, bonds, chiralities):
         """Labels and features (m, n), kind by kind."""
         f, r = _project(self._bonds, bonds), _project(self._bond_references, bonds)
-        found = [("even bonds " + self._invariant, f[self._invariant][:, 0])]
+        found = [("even one", torch.ones_like(bonds[:1])), ("even bonds " + self._invariant, f[self._invariant][:, 0])]
         for name in self._others:
             found += _products("even bonds " + name, f[name], r.get(name), r.get("A2") if name != "A2" else None)
             if self._cross:

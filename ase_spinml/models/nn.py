@@ -330,13 +330,17 @@ class _Data:
         return torch.where(odd, -1.0, 1.0).double()
 
     def scale(self):
-        """Unit of a network's output in eV: the spread of the energies per atom, or 10 meV without energies."""
+        """Unit of a network's output in eV: the spread of the energies per atom, or the size of m_i H_i without."""
         found = [
             (label.energy - float(self.offsets[structure.species].sum())) / len(structure)
             for label, structure in zip(self._labels, self._structures, strict=True)
             if label.energy is not None
         ]
-        return max(float(np.std(found)), 1e-4) if len(found) > 1 else 0.01
+        if len(found) < 2:
+            known = [(label, label.labelled_spins) for label in self._labels if label.fields is not None]
+            turns = [(x.lengths[mask, None] * x.fields[mask]).ravel() for x, mask in known]
+            found = np.concatenate([*turns, [0.0]])
+        return max(float(np.std(found)), 1e-4)
 
 
 def linear_weights(linear, blocks):
