@@ -258,6 +258,40 @@ def test_models_learn_on_a_small_lattice_and_run_on_a_large_one(make, goal, tmp_
     assert again.descriptor_.group_.name == "D4"
 
 
+def test_a_model_may_depend_on_a_voltage(tmp_path):
+    """Fields that grow with V and V^2, at a voltage between those of the training."""
+    frames = []
+    for k, atoms in enumerate(frames_of_a_model(12)):
+        v = 0.5 * (k % 4)
+        turn = np.cross(get_spins(atoms), atoms.arrays["exchange_fields"])
+        atoms.arrays["exchange_fields"] = (1 + 0.3 * v**2) * atoms.arrays["exchange_fields"] + 0.4 * v * turn
+        atoms.info["voltage"] = v
+        frames.append(atoms)
+    descriptor = LatticeDescriptor(radius=1.0, cross=True, pair_radius=1.5, parameters=["voltage"])
+    model = SpinNN(descriptor, head="global", **(NETWORK | {"epochs": 1})).fit(frames)
+    model.save(tmp_path / "v.model")
+    calculator = SpinCalculator(tmp_path / "v.model")
+    atoms = frames[0].copy()
+    found = []
+    for v in (0.0, 0.75, 0.0):
+        atoms.info["voltage"] = v
+        found.append(calculator.get_property("exchange_fields", atoms))
+        assert np.allclose(found[-1], model.predict(atoms)["exchange_fields"], rtol=0, atol=1e-13)
+    assert np.array_equal(found[0], found[2])
+    assert np.abs(found[0] - found[1]).max() > 0.01
+    features = model.descriptor_(atoms)
+    atoms.info["voltage"] = 2.0
+    scaled = model.descriptor_(atoms)
+    del atoms.info["voltage"]
+    with pytest.raises(InputError) as error:
+        model.predict(atoms)
+    assert str(error.value) == (
+        "Expected atoms.info['voltage'] to be a number, as the descriptor has parameters=['voltage'], got None: set it "
+        "on every frame."
+    )
+    assert np.array_equal(scaled, np.hstack([features[:, : len(scaled[0]) // 3] * v for v in (1, 2, 4)]))
+
+
 # -- wrong input -------------------------------------------------------------------------------------------------------
 
 
@@ -269,6 +303,9 @@ def test_refused():
 
     square = spin_lattice("square", (6, 6))
     assert message(lambda: LatticeDescriptor(radius=0)) == "Expected radius to be a positive length in Angstrom, got 0."
+    assert message(lambda: LatticeDescriptor(parameters="voltage")) == (
+        "Expected parameters to be a list of names, got 'voltage': write ['voltage']."
+    )
     assert message(lambda: LatticeDescriptor(group="D5")) == (
         "Expected group to be 'auto', C1, C2, C3, C4, C6, D1, D2, D3, D4 or D6, got 'D5'."
     )

@@ -90,6 +90,18 @@ class SpinCalculator(Calculator):
         """Whether the model has learned forces from displaced frames."""
         return self.model.lattice_fitted
 
+    def check_state(self, atoms, tol=1e-15):
+        """Changes since the last calculation, those of parameters in ``atoms.info`` included."""
+        changes = super().check_state(atoms, tol)
+        if self.atoms is not None and self._parameters(atoms) != self._parameters(self.atoms):
+            changes.append("parameters")
+        return changes
+
+    def _parameters(self, atoms):
+        """Numbers in ``atoms.info`` that the model depends on."""
+        read = getattr(self.model.descriptor_, "parameter_values", None)
+        return [] if read is None else read(atoms)
+
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
@@ -134,7 +146,8 @@ class SpinCalculator(Calculator):
     def _current_structure(self, atoms):
         """Tensors of the atoms, made from the last ones as far as they still hold."""
         self.model.check_frame(atoms)
-        key = (atoms.numbers.tobytes(), atoms.positions.tobytes(), atoms.cell.array.tobytes(), atoms.pbc.tobytes())
+        kinds = (atoms.numbers.tobytes(), *self._parameters(atoms))
+        key = (kinds, atoms.positions.tobytes(), atoms.cell.array.tobytes(), atoms.pbc.tobytes())
         old, descriptor = self._structure, self.model.descriptor_
         if old is not None and old[0][0] == key[0]:
             spins = torch.as_tensor(descriptor.spins(atoms), device=self.device)

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ase_spinml.descriptors.conditioned import Conditioned
 from ase_spinml.descriptors.lattice_block import LatticeBlock, Variables
 from ase_spinml.descriptors.point_groups import find_group, permutation, point_group
 from ase_spinml.descriptors.structure import Structure
@@ -47,19 +48,27 @@ class LatticeDescriptor(TransformerMixin, BaseEstimator):
         Scalar chiralities, which bring features that are odd under time reversal, for networks.
     cross : bool
         All products of bonds of one irrep, beyond powers and phases.
+    parameters : sequence of str
+        Names of numbers in ``atoms.info``, "voltage" for one, that a model shall depend on: all features times their
+        first and second powers are features, too.
     """
 
     magnetic = None
     """All sites carry spins."""
     main_block = "lattice"
 
-    def __init__(self, radius=3.0, pair_radius=1.0, group="auto", *, axis=0.0, chirality=False, cross=False):
+    def __init__(
+        self, radius=3.0, pair_radius=1.0, group="auto", *, axis=0.0, chirality=False, cross=False, parameters=()
+    ):
         self.radius = radius
         self.pair_radius = pair_radius
         self.group = group
         self.axis = axis
         self.chirality = chirality
         self.cross = cross
+        self.parameters = parameters
+        if isinstance(parameters, str):
+            raise InputError(f"Expected parameters to be a list of names, got {parameters!r}: write [{parameters!r}].")
         for name in ("radius", "pair_radius"):
             value = getattr(self, name)
             if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
@@ -136,12 +145,14 @@ class LatticeDescriptor(TransformerMixin, BaseEstimator):
     def blocks(self, dtype=torch.float64, device="cpu"):
         """The block by its name, as an object that computes features and pulls derivatives back."""
         variables = Variables(self.offsets_, self.group_, self.pair_radius)
-        return {"lattice": LatticeBlock(variables, self.group_, self.chirality, self.cross, dtype, device)}
+        block = LatticeBlock(variables, self.group_, self.chirality, self.cross, dtype, device)
+        return {"lattice": Conditioned(block, self.parameters) if self.parameters else block}
 
     def structure(self, atoms, dtype=torch.float64, device="cpu", neighbor_list=None):
         """Tensors of one frame; its neighbours are those of the lattice, whatever ``neighbor_list``.
 
-        Raises InputError for an empty frame, another element, missing moments, and sites where the lattice has none.
+        Raises InputError for an empty frame, another element, missing moments, missing parameters, and sites where the
+        lattice has none.
         """
         if len(atoms) == 0:
             raise InputError("a frame needs at least one atom, got an empty ase.Atoms")
@@ -161,7 +172,19 @@ class LatticeDescriptor(TransformerMixin, BaseEstimator):
             slots=None,
             volume=float(abs(np.linalg.det(atoms.cell.array))),
             sites=torch.as_tensor(self._site_table(atoms), device=device),
+            parameters=torch.as_tensor([self.parameter_values(atoms)], dtype=dtype, device=device),
         )
+
+    def parameter_values(self, atoms):
+        """Values of the parameters of a frame, a list of float."""
+        values = [atoms.info.get(name) for name in self.parameters]
+        for name, value in zip(self.parameters, values, strict=True):
+            if not isinstance(value, (numbers.Real, np.number)) or not math.isfinite(value):
+                raise InputError(
+                    f"Expected atoms.info[{name!r}] to be a number, as the descriptor has parameters="
+                    f"{list(self.parameters)}, got {value!r}: set it on every frame."
+                )
+        return [float(value) for value in values]
 
     def _site_table(self, atoms):
         """Site at every offset, (N, K), -1 where there is none."""

@@ -29,6 +29,8 @@ class Structure:
         Cell volume in Angstrom^3, 0 without a cell.
     sites : (N, K) long or None
         For lattices: the site at every offset from a site, -1 where there is none.
+    parameters : (n_frames, P) or None
+        Numbers on which features of the whole frame depend.
     frames : (N,) long or None
         For several frames as one graph (:func:`concatenate`): the frame of each atom.
     n_frames : int
@@ -45,6 +47,7 @@ class Structure:
     slots: torch.Tensor | None
     volume: float
     sites: torch.Tensor | None = None
+    parameters: torch.Tensor | None = None
     frames: torch.Tensor | None = None
     n_frames: int = 1
     cache: dict = field(default_factory=dict)
@@ -94,6 +97,7 @@ def concatenate(structures):
         slots=slots,
         volume=0.0,
         sites=sites,
+        parameters=None if structures[0].parameters is None else torch.cat([s.parameters for s in structures]),
         frames=torch.repeat_interleave(torch.arange(len(structures)), counts).to(structures[0].species.device),
         n_frames=len(structures),
     )
