@@ -141,6 +141,6 @@ def _check_labels(path, calc):
     error = np.abs(calc.get_property("exchange_fields", fresh) - stored).max()
     if error > TOLERANCE * max(np.abs(stored).max(), 1e-3):
         raise InputError(
-            f"Expected the calculator that wrote {path}, got one whose fields differ by {error:.2g}: give another path, "
-            "or the calculator with the parameters of then."
+            f"Expected the calculator that wrote {path}, got one whose fields differ by {error:.2g}: give another "
+            "path, or the calculator with the parameters of then."
         )
