@@ -62,7 +62,7 @@ class CurlReport:
 
     @property
     def part_20(self):
-        """(2,0) and (0,2) part of the curl, (2n, 2n): half its change when all tangents turn by a right angle."""
+        """The (2,0) and (0,2) part of the curl, (2n, 2n), half its change when all tangents turn by a right angle."""
         blocks = self.two_form.reshape(len(self.atoms), 2, len(self.atoms), 2)
         turned = np.empty_like(blocks)  # A(e x u, e x v); e x t_1 = t_2 and e x t_2 = -t_1
         turned[:, 0, :, 0], turned[:, 1, :, 1] = blocks[:, 1, :, 1], blocks[:, 0, :, 0]
@@ -71,23 +71,23 @@ class CurlReport:
 
     @property
     def own(self):
-        """A_i1,i2 of every magnetic atom, (n,), eV/rad: the curl of its field on its own sphere, -Laplacian_i G."""
+        """A_i1,i2 = -Laplacian_i G of every magnetic atom, (n,), eV/rad, the curl of its field on its own sphere."""
         return np.diagonal(self.two_form, 1)[::2]
 
     @property
     def relative(self):
-        """|J - J^T| / |J + J^T|, Frobenius norms: 0 for a gradient, 1 where turning and changing are the same size."""
+        """|J - J^T| / |J + J^T|, Frobenius norms; 0 for a gradient, 1 where both parts of J are of one size."""
         return _ratio(self.two_form, 2 * self.symmetric)
 
     @property
     def share_20(self):
-        """|(2,0) and (0,2) part| / |curl|, from 0 to 1: the share that no two potentials carry; nan without a curl."""
+        """|(2,0) and (0,2) part| / |curl|, from 0 to 1, the share that no two potentials carry; nan without a curl."""
         small = CERTAIN * self.resolution * np.linalg.norm(self.jacobian)
         return _ratio(self.part_20, self.two_form) if np.linalg.norm(self.two_form) > small else np.nan
 
     @property
     def violation(self):
-        """|(2,0) and (0,2) part| / |J + J^T|: 0 for a field that has two potentials."""
+        """|(2,0) and (0,2) part| / |J + J^T|, 0 for a field that has two potentials."""
         return _ratio(self.part_20, 2 * self.symmetric)
 
 

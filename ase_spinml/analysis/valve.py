@@ -42,7 +42,7 @@ class ValveTorques(NamedTuple):
 
     @property
     def mismatch(self):
-        """sqrt((f_P - f_Q)^2 + (d_P - d_Q)^2) over the same with sums: 0 if E and G exist, 1 for one block alone."""
+        """sqrt((f_P - f_Q)^2 + (d_P - d_Q)^2) over the same with sums, 0 if E and G exist, 1 for one block alone."""
         strengths = np.array([self.field_like, self.damping_like])
         return float(np.linalg.norm(strengths[:, 0] - strengths[:, 1]) / np.linalg.norm(strengths.sum(axis=1)))
 
