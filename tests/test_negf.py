@@ -448,7 +448,7 @@ def test_bound_levels_need_a_bath():
     """Levels between the chemical potentials but below the bands of both leads are filled by a bath alone."""
     lead = SemiInfiniteLead(onsite=3.0)
     junction = Junction(np.zeros((3, 2, 2)), -0.3 * np.tile(np.eye(2), (2, 1, 1)), (lead, lead))
-    with pytest.raises(InputError, match=r"got one bound to the device with .* electrons at a state: add a bath"):
+    with pytest.raises(InputError, match=r"got one bound to the device that has .* electrons at a state: add a"):
         steady_state(junction, 0.0, 1.5)
     damped = replace(junction, bath=1e-3)
     filled = site_density(steady_state(damped, 0.0))

@@ -64,12 +64,16 @@ class NEGF:
     ----------
     conservative : bool
         Whether the fields derive from an energy: not under a voltage.
+    has_energy : bool
+        False: no energy is worked out, under a voltage or without.
 
     Raises
     ------
     InputError
         Missing leads, a voltage that is not finite, unusable parameters, a device that is not there.
     """
+
+    has_energy = False
 
     def __init__(
         self, device=None, *, leads=None, voltage=0.0, width=1, bath=0.0, potential_drop=False, tolerance=1e-8
