@@ -19,6 +19,7 @@ from ase_spinml import (
     load_model,
     set_moments,
 )
+from ase_spinml.analysis import curl, valve_torques
 from ase_spinml.errors import InputError
 from ase_spinml.models.graph import Graph
 from ase_spinml.moments import random_directions, rotate, transverse
@@ -200,20 +201,20 @@ def test_fields_as_tensors(model):
 # -- what a head can learn ---------------------------------------------------------------------------------------------
 
 
-def valve(seed, unlike=True):
-    """Two spins, each in the field a(c) e' + b(c) e x e' of the other, c = e.e', functions unlike on the two sides."""
-    rng = np.random.default_rng(seed)
-    atoms = Atoms("FeCo" if unlike else "Fe2", positions=[[0, 0, 0], [2.3, 0, 0]])
-    e = random_directions(2, rng)
-    set_moments(atoms, e)
+def valve_fields(e):
+    """Fields a(c) e' + b(c) e x e' of two spins e, e' on each other, c = e.e', with unlike functions on both sides."""
     c, turn = e[0] @ e[1], np.cross(e[0], e[1])
-    fields = np.array(
-        [
-            (0.05 + 0.03 * c) * e[1] + (0.02 + 0.03 * c**2) * turn,
-            (0.02 - 0.04 * np.sin(2 * c)) * e[0] + (0.04 * np.cos(c)) * turn,  # e_1 x e_0 = -turn: a pinwheel
-        ]
-    )
-    atoms.arrays["exchange_fields"] = transverse(fields, e)
+    fields = [
+        (0.05 + 0.03 * c) * e[1] + (0.02 + 0.03 * c**2) * turn,
+        (0.02 - 0.04 * np.sin(2 * c)) * e[0] + (0.04 * np.cos(c)) * turn,  # e_1 x e_0 = -turn: a pinwheel
+    ]
+    return transverse(np.array(fields), e)
+
+
+def valve(seed):
+    atoms = Atoms("FeCo", positions=[[0, 0, 0], [2.3, 0, 0]])
+    set_moments(atoms, random_directions(2, np.random.default_rng(seed)))
+    atoms.arrays["exchange_fields"] = valve_fields(get_spins(atoms))
     return atoms
 
 
@@ -237,6 +238,26 @@ def test_each_site_of_a_valve_can_have_a_field_of_its_own():
     best = _best_global()
     assert best > 0.3
     assert valve_error("global") == pytest.approx(best, rel=0.1)
+
+
+def test_that_two_potentials_fail_is_known_before_training():
+    """From derivatives of the field, and from one label alone."""
+    report = curl(valve_fields, get_spins(valve(3)))
+    assert report.violation > 0.1
+    assert report.share_20 > 0.3
+    assert valve_torques(valve(3)).mismatch > 0.3
+
+
+def test_only_the_site_head_has_a_curl_of_that_kind(frames):
+    """The (2,0) part of the model's own field vanishes for the global head, whatever it was trained on."""
+    reports = {}
+    for head in ("global", "site"):
+        atoms = cluster(98)
+        atoms.calc = SpinCalculator(network(head).fit(frames))
+        reports[head] = curl(atoms)
+    assert reports["global"].relative > 0.1
+    assert reports["global"].violation < 1e-7
+    assert reports["site"].violation > 0.1
 
 
 def _best_global():
