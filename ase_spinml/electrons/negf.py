@@ -180,8 +180,8 @@ def _check_levels(difference, levels, tolerance):
     missing = float((difference.diagonal(dim1=1, dim2=2).real.flatten() - levels).abs().max())
     if missing > 10 * tolerance:
         raise InputError(
-            "Expected the leads to fill all levels between their chemical potentials, got one bound to the device that "
-            f"has {missing:.1e} electrons at a state: add a bath, or lower tolerance if leads reach it."
+            "Expected the leads to fill all levels between their chemical potentials, got one bound to the device that"
+            f" has {missing:.1e} electrons at a state: add a bath, or lower tolerance if leads reach it."
         )
 
 
