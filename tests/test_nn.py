@@ -21,6 +21,7 @@ from ase_spinml import (
 )
 from ase_spinml.errors import InputError
 from ase_spinml.models.batches import make_batch
+from ase_spinml.models.distributed import Workers
 from ase_spinml.models.labels import read_labels
 from ase_spinml.models.training import Schedule, Training
 from ase_spinml.moments import random_directions, rotate
@@ -174,10 +175,10 @@ def test_a_batch_of_frames_has_the_loss_of_its_frames(frames):
     labels = [read_labels(f) for f in frames[:4]]
     whole = make_batch(blocks, structures, labels, SIGMAS)
     single = [make_batch(blocks, [s], [label], SIGMAS) for s, label in zip(structures, labels, strict=True)]
-    offsets = torch.as_tensor(model.linear_.offsets_)
     schedule = Schedule(epochs=1, learning_rate=1e-3, patience=1, seed=[0])
+    alone = Workers(torch.device("cpu"))
     errors = [
-        Training(model.networks_[0], batches, [], schedule, offsets).errors(batches) for batches in ([whole], single)
+        Training(model.networks_[0], batches, [], schedule, alone).errors(batches) for batches in ([whole], single)
     ]
     for kind in errors[0]:
         assert errors[0][kind] == pytest.approx(errors[1][kind], rel=1e-10)

@@ -9,6 +9,7 @@ from ase_spinml.descriptors.structure import concatenate
 from ase_spinml.models.design import KINDS, VOIGT
 from ase_spinml.models.graph import Graph
 from ase_spinml.models.heads import spin_slopes
+from ase_spinml.models.stored import StoredGraph
 
 
 @dataclass
@@ -17,7 +18,7 @@ class Batch:
 
     Attributes
     ----------
-    graph : Graph
+    graph : Graph or StoredGraph
         All frames as one, N atoms.
     species : (N,) long
     frames : (N,) long
@@ -31,7 +32,7 @@ class Batch:
         Moments in mu_B, 1 where there is none.
     """
 
-    graph: Graph
+    graph: object
     species: torch.Tensor
     frames: torch.Tensor
     rows: dict
@@ -45,8 +46,8 @@ class Batch:
         return "forces" in self.rows or "stress" in self.rows
 
 
-def make_batch(blocks, structures, labels, sigmas, device="cpu", dtype=torch.float64):
-    """A :class:`Batch` of frames.
+def make_batch(blocks, structures, labels, sigmas, stored=None):
+    """A :class:`Batch` of frames, on the device and in the precision of their structures.
 
     Parameters
     ----------
@@ -55,20 +56,22 @@ def make_batch(blocks, structures, labels, sigmas, device="cpu", dtype=torch.flo
     labels : list of Labels
     sigmas : dict
         sigma_energy, sigma_forces, sigma_stress, sigma_field.
+    stored : list of StoredFrame, optional
+        The batch has their components as features; without them those of the blocks.
     """
     joined = concatenate(structures)
 
     def put(x):
-        return torch.as_tensor(np.asarray(x), dtype=dtype, device=device)
+        return joined.positions.new_tensor(np.asarray(x))
 
     rows = {}
     for kind in KINDS:
         index, targets, spreads = _known(kind, labels, sigmas)
         if len(index):
-            rows[kind] = torch.as_tensor(index, device=device), put(targets), put(spreads)
+            rows[kind] = torch.as_tensor(index, device=joined.species.device), put(targets), put(spreads)
     lengths = np.concatenate([label.lengths for label in labels])
     return Batch(
-        graph=Graph(blocks, joined),
+        graph=Graph(blocks, joined) if stored is None else StoredGraph(joined, stored),
         species=joined.species,
         frames=joined.frames,
         rows=rows,

@@ -18,16 +18,18 @@ class Graph:
     ----------
     features : (N, F)
         Columns of the blocks in their order.
+    parts : list of (slice, part)
+        Columns of the features, and what computes them for some of the atoms.
     """
 
     def __init__(self, blocks, structure):
         self.structure = structure
-        self._parts, columns, start = [], [], 0
+        self.parts, columns, start = [], [], 0
         for block in blocks.values():
             parts = list(block.parts(structure))
             columns.append(torch.cat([part.features for part in parts]))
             pick = slice(start, start + columns[-1].shape[1])
-            self._parts += [(pick, part) for part in parts]
+            self.parts += [(pick, part) for part in parts]
             start = pick.stop
         self.features = torch.cat(columns, dim=1)
 
@@ -41,6 +43,6 @@ class Graph:
             ``centred``, of each atom's energy by its own spin only.
         """
         gradient = Gradient(self.structure, len(sensitivity), lattice=lattice, centred=centred)
-        for pick, part in self._parts:
+        for pick, part in self.parts:
             part.pullback(sensitivity[:, part.atoms, pick], gradient)
         return gradient

@@ -73,6 +73,17 @@ def make_head(name, parity):
     return Head(name, name == "conservative", name in ("site", "direct"), rotated)
 
 
+def mirror_signs(blocks, parity):
+    """-1 for features that are odd under time reversal if nothing may depend on their sign, else 1: (F,)."""
+    odd = torch.cat([odd_columns(block) for block in blocks.values()])
+    return torch.where(odd & (parity == "equilibrium"), -1.0, 1.0).double()
+
+
+def odd_columns(block):
+    """Which features of a block are odd under time reversal, (F,) of bool."""
+    return torch.as_tensor(getattr(block, "odd", False)).expand(block.n_features)
+
+
 HEADS = ("conservative", "global", "site", "direct")
 PARITIES = ("equilibrium", "driven")
 

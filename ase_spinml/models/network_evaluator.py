@@ -22,7 +22,8 @@ class NetworkEvaluator:
         self.blocks = model.descriptor_.blocks(dtype, device)
         self._head = model._head
         self._networks = [copy.deepcopy(network).to(dtype=dtype, device=device) for network in model.networks_]
-        self._offsets = torch.as_tensor(model.linear_.offsets_, dtype=dtype, device=device)
+        if self._head.conservative:
+            self._offsets = torch.as_tensor(model.linear_.offsets_, dtype=dtype, device=device)
         self._linear = model.linear_.evaluator(device, dtype)
 
     def __call__(self, structure, lattice=True, networks=None):

@@ -31,12 +31,18 @@ class Inputs(torch.nn.Module):
         self.register_buffer("directions", directions)
 
     @classmethod
-    def of(cls, features, most):
-        """Up to ``most`` components of the features (n, F) of the training atoms."""
+    def of(cls, features, most, odd):
+        """Up to ``most`` components of the features (n, F) of the training atoms.
+
+        Features that are odd under time reversal, the mask ``odd`` (F,), are not mixed with others, and their mean is
+        taken as zero.
+        """
         if len(features) == 0:
             return cls(features.new_zeros(features.shape[1]), features.new_zeros(features.shape[1], 1))
-        mean = features.mean(0)
-        values, vectors = torch.linalg.eigh((features - mean).T @ (features - mean) / len(features))
+        mean = torch.where(odd, 0.0, features.mean(0))
+        covariance = (features - mean).T @ (features - mean) / len(features)
+        covariance = torch.where(odd[:, None] == odd, covariance, 0.0)
+        values, vectors = torch.linalg.eigh(covariance)
         values, vectors = values.flip(0).clamp(min=0.0), vectors.flip(1)
         count = max(1, min(most, int((values > NEGLIGIBLE * values[0]).sum()), len(features)))
         scale = (values[:count] + FLOOR * values[0]).clamp(min=torch.finfo(values.dtype).tiny).rsqrt()

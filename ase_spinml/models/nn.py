@@ -4,25 +4,27 @@ import numpy as np
 import torch
 from ase import Atoms
 from sklearn.base import clone
+from torch.nn.utils import vector_to_parameters
 from tqdm import tqdm
 
+from ase_spinml.devices import torch_device, torch_dtype
 from ase_spinml.errors import InputError
 from ase_spinml.models.base import register
-from ase_spinml.models.baseline import baseline_results, subtract
-from ase_spinml.models.batches import make_batch
 from ase_spinml.models.descriptor_file import from_header, plain, to_header
 from ase_spinml.models.design import KINDS
+from ase_spinml.models.distributed import Workers
 from ase_spinml.models.energy import EnergyModel
 from ase_spinml.models.gap import SpinGAP
-from ase_spinml.models.heads import HEADS, PARITIES, make_head
+from ase_spinml.models.heads import HEADS, PARITIES, make_head, mirror_signs
+from ase_spinml.models.linear_torques import LinearTorques
 from ase_spinml.models.network_evaluator import NetworkEvaluator
 from ase_spinml.models.networks import Inputs
-from ase_spinml.models.torque_labels import TorqueLabels
-from ase_spinml.models.torques import linear_torques
 from ase_spinml.models.training import Schedule, Training
+from ase_spinml.models.training_data import TrainingData, find_inputs
+from ase_spinml.models.training_state import TrainingState
 from ase_spinml.moments import get_moments
 
-TRAINING = ("epochs", "learning_rate", "batch_frames", "validation", "patience", "max_inputs")
+TRAINING = ("epochs", "learning_rate", "batch_frames", "validation", "patience", "max_inputs", "dtype")
 
 
 @register("SpinNN")
@@ -68,7 +70,11 @@ class SpinNN(EnergyModel):
         Principal components of the features that a network sees.
     parity : "equilibrium" or "driven", optional
         Under time reversal: E even and no G, or both parities in E and G. By default the conservative head is in
-        equilibrium and the others are driven. It takes ``SOSO(chirality=True)`` to have odd features at all.
+        equilibrium and the others are driven. Only descriptors with ``chirality=True`` have odd features.
+    device : str or torch.device
+        Where networks are trained, "cpu" or "cuda"; linear part and components are computed on the CPU.
+    dtype : str or torch.dtype
+        "float64" or "float32", precision of the training; everything before, and the model, has double precision.
     baseline : ase calculator, optional
         The model learns the remainder; predictions include the baseline.
     progress : bool
@@ -78,9 +84,8 @@ class SpinNN(EnergyModel):
     ----------
     conservative : bool
         Whether the fields are derivatives of an energy.
-    linear_ : SpinGAP or TorqueLabels
-        What was fitted first: the linear part with its doubts about outlying frames, or, for torques, the data alone
-        (each network has a linear part of its own); has moment lengths.
+    linear_ : SpinGAP or LinearTorques
+        The linear part; has moment lengths and doubts about outlying frames.
     networks_ : list of SpeciesNetworks
     history_ : list of list of [training loss, validation loss]
         By member and epoch.
@@ -107,6 +112,8 @@ class SpinNN(EnergyModel):
         patience=100,
         max_inputs=256,
         parity=None,
+        device="cpu",
+        dtype="float64",
         baseline=None,
         progress=True,
     ):
@@ -141,6 +148,9 @@ class SpinNN(EnergyModel):
         self.sigma_stress, self.sigma_field = sigma_stress, sigma_field
         self.epochs, self.learning_rate, self.batch_frames = epochs, learning_rate, batch_frames
         self.validation, self.patience, self.max_inputs = validation, patience, max_inputs
+        self.device, self.dtype = device, str(dtype).removeprefix("torch.")
+        self._device = torch_device(device)
+        torch_dtype(dtype)
         self.baseline = baseline
         self.baseline_name = None if baseline is None else type(baseline).__name__
         self.progress = progress
@@ -151,34 +161,83 @@ class SpinNN(EnergyModel):
         """Residuals that weigh alike, by name."""
         return {f"sigma_{name}": getattr(self, f"sigma_{name}") for name in KINDS}
 
-    def fit(self, frames):
+    def fit(self, frames, checkpoint=None):
         """Fit to frames (list of ase.Atoms with moments, labels in ``atoms.calc`` and ``exchange_fields``).
 
-        Raises InputError as :meth:`ase_spinml.SpinGAP.fit`. Returns self.
+        Started by ``torchrun``, or within a process group of torch.distributed, all workers must call it alike; they
+        share out the frames of each batch and end with the same model.
+
+        Parameters
+        ----------
+        frames : list of ase.Atoms
+        checkpoint : str or Path, optional
+            File that keeps the state of the training. If it is there, the training goes on from it, on the same kind of
+            processor with the same result as without interruption.
+
+        Returns
+        -------
+        SpinNN
+            Itself.
+
+        Raises
+        ------
+        InputError
+            As :meth:`ase_spinml.SpinGAP.fit`; for a checkpoint that is damaged or of another training; for losses that
+            are not finite.
         """
         frames = [frames] if isinstance(frames, Atoms) else list(frames)
-        self.linear_ = self._linear_model().fit(frames)
-        self.descriptor_, self.lattice_fitted = clone(self.descriptor).fit(frames), self.linear_.lattice_fitted
-        self.summary_ = self.linear_.summary_
-        labels = [self._doubted(self._labels(frame, k), k) for k, frame in enumerate(frames)]
-        if self.baseline is not None:
-            for label, frame in zip(labels, frames, strict=True):
-                subtract(label, baseline_results(self.baseline, frame))
-        structures = [self.descriptor_.structure(frame) for frame in frames]
-        data = _Data(self.descriptor_.blocks(), structures, labels, self.sigmas, self.linear_.offsets_)
-        self.networks_, self.history_, residuals = [], [], []
+        workers = Workers.join(self._device)
+        state = TrainingState(checkpoint, self, frames, workers)
+        inputs = self._start(frames, state, workers)
+        data, residuals = None, []
+        self.networks_, self.history_ = [], []
         for member in range(self.n_members):
-            network, history, errors = self._train(data, member)
-            self.networks_.append(network)
-            self.history_.append(history)
-            residuals.append(errors)
+            found = state.get(f"member{member}")
+            if found is None or "errors" not in found[1]:
+                data = data or self._prepared(frames, inputs, workers)
+                found = self._train(data, member, state, workers)
+            arrays, header = found
+            self.networks_.append(self._network(inputs, header["scales"], arrays["best_weights"]))
+            self.history_.append(header["history"])
+            residuals.append(header["errors"])
         self._evaluators = {}
         self._calibrate(residuals)
         return self
 
+    def _start(self, frames, state, workers):
+        """Fit or recall the linear part; returns the Inputs of each species."""
+        found = state.get("start")
+        if found is None:
+            found = workers.share(lambda: self._fitted_start(frames))
+            state.put("start", *found, now=True)
+        arrays, header = found
+        self.linear_ = self._linear_class().from_file_content(_under("linear.", arrays), header)
+        self.linear_.baseline = self.baseline
+        self.descriptor_, self.lattice_fitted = clone(self.descriptor).fit(frames), self.linear_.lattice_fitted
+        self.summary_ = self.linear_.summary_
+        kinds = range(len(self.descriptor_.species))
+        return [Inputs(*(_aligned(arrays[f"{name}{z}"]) for name in ("mean", "directions"))) for z in kinds]
+
+    def _fitted_start(self, frames):
+        linear = self._linear_model().fit(frames)
+        arrays, header = linear.to_file_content()
+        arrays = {f"linear.{name}": array for name, array in arrays.items()}
+        for z, own in enumerate(find_inputs(clone(self.descriptor).fit(frames), frames, self.max_inputs)):
+            arrays |= {f"mean{z}": own.mean.numpy(), f"directions{z}": own.directions.numpy()}
+        return arrays, header
+
+    def _prepared(self, frames, inputs, workers):
+        labels = [self._doubted(self._labels(frame, k), k) for k, frame in enumerate(frames)]
+        return TrainingData(self, frames, labels, inputs, workers)
+
+    def _linear_class(self):
+        return SpinGAP if self.conservative else LinearTorques
+
     def _linear_model(self):
         if not self.conservative:
-            return TorqueLabels(self.descriptor)
+            return LinearTorques(
+                self.descriptor, self.head, self.parity, self.sigma_field, self.max_inputs, self.baseline
+            )
         descriptor = self.descriptor
         if getattr(descriptor, "chirality", False):  # odd features have no place in a linear energy
             descriptor = clone(descriptor).set_params(chirality=False)
@@ -188,34 +247,48 @@ class SpinNN(EnergyModel):
         """Labels to learn; those that the linear fit found to stand out get its larger standard deviations."""
         if not self.conservative:
             label.energy = label.forces = label.stress = None
-        for kind, factor in self.linear_.outliers_.get(frame, {}).items():
+        for kind, factor in self.summary_["outliers"].get(str(frame), {}).items():
             name = f"sigma_{kind}"
             label.sigmas[name] = factor * label.sigmas.get(name, self.sigmas[name])
         return label
 
-    def _train(self, data, member):
-        """Best network of one member, its history, and mean squared residuals on its validation frames."""
-        order = np.random.default_rng([self.rng, member]).permutation(len(data))
-        kept = round(self.validation * len(order)) if len(order) >= 10 else 0
+    def _train(self, data, member, state, workers):
+        """Train one member or go on with it: arrays and header of its Training, with the errors of its best network.
+
+        Members keep different parts of the frames for validation; what is left is cut into batches along the order in
+        which frames are dealt out to the workers.
+        """
+        kept = round(self.validation * len(data.order)) if len(data.order) >= 10 else 0
+        order = np.roll(data.order, -member * kept)
         training, validation = data.batches(order[kept:], self.batch_frames), data.batches(order[:kept], 8)
-        generator = torch.Generator().manual_seed(1000 * self.rng + member)
-        inputs, mirror = data.inputs(training, self.max_inputs), data.mirror(self.parity)
-        if self.conservative:
-            linear, scales = linear_weights(self.linear_, data.blocks).unsqueeze(0), [data.scale()]
-        else:
-            linear, scales = linear_torques(training, inputs, self._head, mirror)
-        network = self._head.network(inputs, self.hidden, linear, scales, generator, mirror)
+        network = data.networks(self.hidden, torch.Generator().manual_seed(1000 * self.rng + member))
         schedule = Schedule(self.epochs, self.learning_rate, self.patience, [self.rng, member])
-        run = Training(network, training, validation, schedule, data.offsets)
-        with tqdm(total=self.epochs, unit="epoch", disable=None if self.progress else True) as bar:
+        run = Training(network, training, validation, schedule, workers)
+        if found := state.get(f"member{member}"):
+            run.restore(*found)
+        shown = self.progress and workers.first
+        with tqdm(total=self.epochs, initial=run.progress.epoch, unit="epoch", disable=None if shown else True) as bar:
             while not run.finished:
                 errors = run.epoch()
+                state.put(f"member{member}", *run.state())
                 bar.update()
                 bar.set_postfix(
                     {kind: f"{np.sqrt(value) * self.sigmas['sigma_' + kind]:.3g}" for kind, value in errors.items()}
                 )
-        network.load_state_dict(run.progress.best_weights)
-        return network, run.progress.history, run.errors(validation)
+        run.choose_best()
+        arrays, header = run.state()
+        header |= {"errors": run.errors(validation), "scales": data.scales}
+        state.put(f"member{member}", arrays, header, now=True)
+        return arrays, header
+
+    def _network(self, inputs, scales, weights):
+        """Networks of one member, in double precision on the CPU, from its weights (P,)."""
+        blocks = self.descriptor_.blocks()
+        linear = linear_weights(self.linear_, blocks).unsqueeze(0) if self.conservative else self.linear_.weights_
+        mirror = mirror_signs(blocks, self.parity)
+        network = self._head.network(inputs, self.hidden, linear, scales, torch.Generator(), mirror)
+        vector_to_parameters(torch.as_tensor(weights, dtype=torch.float64), network.parameters())
+        return network
 
     def _calibrate(self, residuals):
         """Noise of the labels about a member, from the validation frames of all."""
@@ -272,7 +345,6 @@ class SpinNN(EnergyModel):
     @classmethod
     def from_file_content(cls, arrays, header):
         """Inverse of :meth:`to_file_content`; a baseline must be attached again as ``model.baseline``."""
-        own = {name.removeprefix("linear."): array for name, array in arrays.items() if name.startswith("linear.")}
         descriptor = from_header(header)
         model = cls(
             clone(descriptor),
@@ -283,64 +355,26 @@ class SpinNN(EnergyModel):
             parity=header["parity"],
             **header["parameters"],
         )
-        linear = (SpinGAP if model.conservative else TorqueLabels).from_file_content(own, header["linear"])
+        linear = model._linear_class().from_file_content(_under("linear.", arrays), header["linear"])
         model.linear_, model.descriptor_, model.summary_ = linear, descriptor, linear.summary_
         model.lattice_fitted, model.baseline_name = linear.lattice_fitted, linear.baseline_name
         model.noise_, model.history_ = header["noise"], header["history"]
         model.networks_ = []
         for k in range(header["n_members"]):
-            state = {
-                name.removeprefix(f"member{k}."): torch.as_tensor(array)
-                for name, array in arrays.items()
-                if name.startswith(f"member{k}.")
-            }
+            state = {name: torch.as_tensor(array) for name, array in _under(f"member{k}.", arrays).items()}
             model.networks_.append(model._head.from_state(state, model.hidden))
         model._evaluators = {}
         return model
 
 
-class _Data:
-    """Frames ready to be put into batches."""
+def _aligned(array):
+    """Rows of an array in memory of torch, where matrix products round alike in every run."""
+    return torch.tensor(array).contiguous()
 
-    def __init__(self, blocks, structures, labels, sigmas, offsets):
-        self.blocks, self._structures, self._labels, self._sigmas = blocks, structures, labels, sigmas
-        self.offsets = torch.as_tensor(offsets)
 
-    def __len__(self):
-        return len(self._structures)
-
-    def batches(self, order, size):
-        """Batches of the frames of ``order``, ``size`` at a time."""
-        groups = [order[start : start + size] for start in range(0, len(order), size)]
-        return [
-            make_batch(self.blocks, *([x[k] for k in group] for x in (self._structures, self._labels)), self._sigmas)
-            for group in groups
-        ]
-
-    def inputs(self, batches, most):
-        """Inputs of the networks by species, from the features of the training atoms."""
-        features = torch.cat([batch.graph.features for batch in batches])
-        species = torch.cat([batch.species for batch in batches])
-        return [Inputs.of(features[species == z], most) for z in range(len(self.offsets))]
-
-    def mirror(self, parity):
-        """-1 for features that are odd under time reversal if nothing may depend on their sign, else 1: (F,)."""
-        odd = [torch.as_tensor(getattr(block, "odd", False)).expand(block.n_features) for block in self.blocks.values()]
-        odd = torch.cat(odd) & (parity == "equilibrium")
-        return torch.where(odd, -1.0, 1.0).double()
-
-    def scale(self):
-        """Unit of a network's output in eV: the spread of the energies per atom, or the size of m_i H_i without."""
-        found = [
-            (label.energy - float(self.offsets[structure.species].sum())) / len(structure)
-            for label, structure in zip(self._labels, self._structures, strict=True)
-            if label.energy is not None
-        ]
-        if len(found) < 2:
-            known = [(label, label.labelled_spins) for label in self._labels if label.fields is not None]
-            turns = [(x.lengths[mask, None] * x.fields[mask]).ravel() for x, mask in known]
-            found = np.concatenate([*turns, [0.0]])
-        return max(float(np.std(found)), 1e-4)
+def _under(prefix, arrays):
+    """The arrays whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def linear_weights(linear, blocks):

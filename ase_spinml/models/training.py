@@ -5,14 +5,16 @@ order in each epoch depends on seed and epoch alone, and the learning rate on th
 moments and a few counters are all there is to a state.
 """
 
-import copy
 import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from ase_spinml.errors import InputError
 from ase_spinml.models.batches import predictions, squares
+from ase_spinml.models.design import KINDS
 
 FINAL_RATE = 0.01
 """Learning rate of the last epoch, relative to the first."""
@@ -55,7 +57,7 @@ class Progress:
     best : float
         Smallest validation loss so far.
     best_epoch : int
-    best_weights : dict
+    best_weights : (P,) tensor
         Weights that had it.
     history : list of [training loss, validation loss]
     """
@@ -63,30 +65,35 @@ class Progress:
     epoch: int = 0
     best: float = math.inf
     best_epoch: int = 0
-    best_weights: dict = field(default_factory=dict)
+    best_weights: torch.Tensor | None = None
     history: list = field(default_factory=list)
 
 
 class Training:
     """Training of one network.
 
+    The P weights of the network become views of one vector. Gradients, too, are one vector, which is summed over the
+    workers: each of them has some of the frames of every batch.
+
     Parameters
     ----------
     network : torch.nn.Module
         With ``slopes`` and ``centred``, see :mod:`ase_spinml.models.heads`.
-    batches, validation : list of Batch
-        Without validation batches, the training loss takes their place.
+    batches, validation : list of Batch or None
+        None where this worker has no frame of the batch. Without validation batches, the training loss takes their
+        place.
     schedule : Schedule
-    offsets : (n_species,) tensor
-        Energies of the species in eV, added to the output.
+    workers : Workers
     """
 
-    def __init__(self, network, batches, validation, schedule, offsets):
-        self.network, self.schedule = network, schedule
+    def __init__(self, network, batches, validation, schedule, workers):
+        self.network, self.schedule, self.workers = network, schedule, workers
         self._batches, self._validation = batches, validation
-        self._offsets = offsets
-        self._totals = _label_counts(batches)
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
+        self._parameters = list(network.parameters())
+        self._weights = torch.nn.Parameter(parameters_to_vector(self._parameters).detach())
+        vector_to_parameters(self._weights, self._parameters)
+        self.optimizer = torch.optim.Adam([self._weights], lr=schedule.learning_rate)
+        self._totals = self._sum([{kind: rows[1].numel() for kind, rows in b.rows.items()} for b in batches if b])
         self.progress = Progress()
 
     @property
@@ -96,52 +103,91 @@ class Training:
         return progress.epoch >= self.schedule.epochs or progress.epoch - progress.best_epoch >= self.schedule.patience
 
     def epoch(self):
-        """One pass over all batches; the means of squared residuals by kind on the validation frames."""
+        """One pass over all batches; the means of squared residuals by kind on the validation frames.
+
+        Raises
+        ------
+        InputError
+            For a loss that is not finite.
+        """
         progress = self.progress
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(progress.epoch)
         order = np.random.default_rng([*self.schedule.seed, progress.epoch]).permutation(len(self._batches))
-        total = 0.0
+        total = torch.zeros_like(self._weights[0])
         for k in order:
-            self.optimizer.zero_grad()
-            sums, _ = self._squares(self._batches[k], create_graph=True)
-            loss = sum(value / self._totals[kind] for kind, value in sums.items())
-            (loss * len(self._batches)).backward()
+            loss, self._weights.grad = self._loss_and_gradient(self._batches[k])
             self.optimizer.step()
-            total += float(loss.detach())
+            total += loss
+        total = float(self.workers.sum(total))
         errors = self.errors(self._validation) if self._validation else {}
         progress.epoch += 1
         current = sum(errors.values()) if errors else total
         progress.history.append([total, current])
-        if not math.isfinite(current):
-            current = math.inf
+        if not (math.isfinite(total) and math.isfinite(current)):
+            raise InputError(
+                f"Expected finite losses, got {total:g} in training and {current:g} in validation in epoch "
+                f"{progress.epoch}: lower learning_rate, which is {self.schedule.learning_rate:g}."
+            )
         if current < progress.best:
             progress.best, progress.best_epoch = current, progress.epoch
-            progress.best_weights = copy.deepcopy(self.network.state_dict())
+            progress.best_weights = self._weights.detach().clone()
         return errors
+
+    def choose_best(self):
+        """Take the weights of the best epoch."""
+        with torch.no_grad():
+            self._weights.copy_(self.progress.best_weights)
+
+    def _loss_and_gradient(self, batch):
+        """Share of this worker in the loss of a batch, and the gradient (P,) of all workers' loss."""
+        loss, gradient = torch.zeros_like(self._weights[0]), torch.zeros_like(self._weights)
+        if batch is not None and batch.rows:
+            sums, _ = self._squares(batch, create_graph=True)
+            loss = sum(value / self._totals[kind] for kind, value in sums.items())
+            # of the parameters alone: backward() would go on to the features and further
+            parts = torch.autograd.grad(loss * len(self._batches), self._parameters, materialize_grads=True)
+            gradient = parameters_to_vector(parts)
+        return loss.detach(), self.workers.sum(gradient)
 
     def errors(self, batches):
         """Mean squared residuals by kind, in units of the sigmas."""
-        sums, counts = {}, {}
-        for batch in batches:
-            found, n = self._squares(batch, create_graph=False)
-            for kind, value in found.items():
-                sums[kind] = sums.get(kind, 0.0) + float(value.detach())
-                counts[kind] = counts.get(kind, 0) + n[kind]
-        return {kind: value / counts[kind] for kind, value in sums.items()}
+        found = [self._squares(batch, create_graph=False) for batch in batches if batch is not None]
+        sums = self._sum([{kind: float(value.detach()) for kind, value in sums.items()} for sums, _ in found])
+        counts = self._sum([counts for _, counts in found])
+        return {kind: value / counts[kind] for kind, value in sums.items() if counts[kind]}
+
+    def _sum(self, found):
+        """Sum of numbers by kind over dictionaries and workers."""
+        sums = [[numbers.get(kind, 0) for kind in KINDS] for numbers in found]
+        totals = torch.tensor([[0.0] * len(KINDS), *sums], dtype=torch.float64).sum(0)
+        return dict(zip(KINDS, self.workers.sum(totals).tolist(), strict=True))
 
     def _squares(self, batch, create_graph):
         graph = batch.graph
         energies, slopes = self.network.slopes(graph.features, batch.species, create_graph)
-        if energies is not None:
-            energies = energies + self._offsets[batch.species]
         gradient = graph.pullback(slopes, lattice=batch.lattice, centred=self.network.centred)
         return squares(batch, predictions(batch, energies, gradient))
 
+    def state(self):
+        """Arrays and plain values from which :meth:`restore` goes on exactly; after at least one epoch."""
+        progress, moments = self.progress, self.optimizer.state[self._weights]
+        arrays = {
+            "weights": self._weights.detach(),
+            "best_weights": progress.best_weights,
+            "first_moment": moments["exp_avg"],
+            "second_moment": moments["exp_avg_sq"],
+        }
+        header = {name: getattr(progress, name) for name in ("epoch", "best", "best_epoch", "history")}
+        return {name: array.cpu().numpy() for name, array in arrays.items()}, header | {"steps": int(moments["step"])}
 
-def _label_counts(batches):
-    totals = {}
-    for batch in batches:
-        for kind, (_, targets, _) in batch.rows.items():
-            totals[kind] = totals.get(kind, 0) + targets.numel()
-    return totals
+    def restore(self, arrays, header):
+        """Go on from a :meth:`state`."""
+        tensors = {name: torch.as_tensor(array).to(self._weights) for name, array in arrays.items()}
+        with torch.no_grad():
+            self._weights.copy_(tensors["weights"])
+        moments = {"exp_avg": tensors["first_moment"], "exp_avg_sq": tensors["second_moment"]}
+        own = {0: {"step": torch.tensor(float(header["steps"])), **moments}}
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": own})
+        counters = {name: header[name] for name in ("epoch", "best", "best_epoch", "history")}
+        self.progress = Progress(best_weights=tensors["best_weights"], **counters)

@@ -1,4 +1,4 @@
-"""The linear start of a model of torques: fields that are linear in the weights of its potentials."""
+"""Ridge regression of fields that are linear in the weights of potentials, its strength chosen on frames left out."""
 
 import torch
 
@@ -11,7 +11,7 @@ CHUNK = 32
 """Columns of the design worked on at a time."""
 
 
-def linear_torques(batches, inputs, head, mirror):
+def fit_torques(batches, inputs, head, mirror):
     """Weights of the features whose fields fit best, by ridge regression on the components.
 
     The strength of the ridge is the one that predicts best what is left out, a fifth of the frames at a time. The
@@ -20,8 +20,8 @@ def linear_torques(batches, inputs, head, mirror):
 
     Parameters
     ----------
-    batches : list of Batch
-        With field labels.
+    batches : iterable of Batch
+        One frame with field labels each.
     inputs : list of Inputs
         Components of each species; the ridge is on weights of features, so small components stay small.
     head : Head
@@ -81,19 +81,12 @@ class _Moments:
 def _moments(batches, directions, head):
     size = head.count * sum(d.shape[1] for d in directions)
     folds = [_Moments(size, directions[0]) for _ in range(FOLDS)]
-    seen = 0
-    for batch in batches:
-        if "field" not in batch.rows:
-            continue
+    for number, batch in enumerate(batches):
         index, targets, sigmas = batch.rows["field"]
         design = _design(batch, directions, head)[:, index]
         targets = batch.lengths[index, None] * targets
         weight = (sigmas.min() / sigmas)[:, None]
-        for frame in range(len(batch.counts)):
-            mine = batch.frames[index] == frame
-            rows = (design[:, mine] * weight[mine]).flatten(1).T
-            folds[(seen + frame) % FOLDS].add(rows, (targets[mine] * weight[mine]).reshape(-1))
-        seen += len(batch.counts)
+        folds[number % FOLDS].add((design * weight).flatten(1).T, (targets * weight).flatten())
     return folds
 
 
