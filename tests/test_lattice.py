@@ -268,7 +268,9 @@ def test_a_model_may_depend_on_a_voltage(tmp_path):
         atoms.info["voltage"] = v
         frames.append(atoms)
     descriptor = LatticeDescriptor(radius=1.0, cross=True, pair_radius=1.5, parameters=["voltage"])
-    model = SpinNN(descriptor, head="global", **(NETWORK | {"epochs": 1})).fit(frames)
+    model = SpinNN(descriptor, head="global", **(NETWORK | {"epochs": 1, "validation": 0.0})).fit(frames)
+    longer = SpinNN(descriptor, head="global", **(NETWORK | {"epochs": 60, "max_inputs": 20})).fit(frames[:3])
+    assert longer.history_[0][-1][0] < longer.history_[0][0][0]  # derivatives are stored for as many epochs
     model.save(tmp_path / "v.model")
     calculator = SpinCalculator(tmp_path / "v.model")
     atoms = frames[0].copy()

@@ -39,7 +39,7 @@ class ConditionedPart:
     """Features of a chunk of atoms, and the way back."""
 
     def __init__(self, part, structure):
-        self._part, self.atoms = part, part.atoms
+        self._part, self.structure, self.atoms = part, structure, part.atoms
         values = structure.parameters
         if structure.frames is not None:
             values = values.index_select(0, structure.frames[part.atoms])
