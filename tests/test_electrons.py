@@ -239,6 +239,9 @@ def test_sparse_dense_and_batches_agree(coupling):
         for twist, matrix in zip(twists, row, strict=True):
             np.testing.assert_array_equal(model.sparse(frame, twist).toarray(), matrix)
     np.testing.assert_array_equal(model.dense(frames), model.dense(frames, np.zeros((1, 3)))[:, 0])
+    used = model.dense(frames[1], twists)
+    assert model.dense(frames[0], twists, used) is used
+    np.testing.assert_array_equal(used, dense[0])
 
 
 @pytest.mark.parametrize("coupling", [2.0, np.inf])

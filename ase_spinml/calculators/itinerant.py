@@ -164,11 +164,7 @@ class SDModel(BaseCalculator):
         ``density`` is None, "site" or "bond" as for :class:`~ase_spinml.electrons.exact.Exact`. Classical terms are not
         in its energy.
         """
-        lattice = self._current_lattice(atoms)
-        spins = unit_rows(get_moments(atoms))
-        if np.isinf(self.coupling) and not spins.any(axis=1).all():
-            raise InputError("Expected a moment on every site for double exchange, got zeros: use a finite coupling.")
-        return self._solved(lattice, spins, density)
+        return self._solved(self._current_lattice(atoms), unit_rows(get_moments(atoms)), density)
 
     def bond_energies(self, atoms):
         """Sites and vectors of the bonds and the energies of hopping along them.
@@ -183,7 +179,7 @@ class SDModel(BaseCalculator):
         """
         lattice, spins = self._current_lattice(atoms), unit_rows(get_moments(atoms))
         hops, hamiltonian = lattice.hops, lattice.hamiltonian
-        energies = hamiltonian.bond_slopes(spins, self.solve(atoms, "bond").bond, hamiltonian.blocks)
+        energies = hamiltonian.bond_slopes(spins, self._solved(lattice, spins, "bond").bond, hamiltonian.blocks)
         return hops.i, hops.j, hops.vectors, energies
 
     def density_of_states(self, atoms, width=0.05, points=1000):
@@ -212,7 +208,7 @@ class SDModel(BaseCalculator):
         density = "site" if wanted & {"exchange_fields", "site_density"} else None
         if wanted & {"forces", "stress"} or (density and np.isinf(self.coupling)):
             density = "bond"
-        solution = self.solve(atoms, density)
+        solution = self._solved(lattice, spins, density)
         energy, classical, pairs = self._classical(lattice, spins)
         results = {"chemical_potential": solution.chemical_potential}
         if solution.energy is not None:
@@ -251,6 +247,8 @@ class SDModel(BaseCalculator):
         self.atoms, self.results, self._lattice = None, {}, None
 
     def _solved(self, lattice, spins, density):
+        if np.isinf(self.coupling) and not spins.any(axis=1).all():
+            raise InputError("Expected a moment on every site for double exchange, got zeros: use a finite coupling.")
         n_sites = lattice.hamiltonian.n_sites
         n_electrons = None if self._filling is None else self._filling * n_sites
         ensemble = Ensemble(self.temperature, n_electrons, self._mu)

@@ -30,9 +30,11 @@ def classical_terms(spins, i, j, exchange, field, anisotropy, axis):
         S_i.S_j of the bonds, what the energy changes by with J_b.
     """
     along = spins @ axis
-    fields = np.where(spins.any(axis=1)[:, None], field, 0.0) + 2.0 * anisotropy * along[:, None] * axis
     pairs = np.einsum("pa,pa->p", spins[i], spins[j])
     energy = float(exchange @ pairs) - float(np.sum(spins @ field)) - anisotropy * float(along @ along)
+    fields = 2.0 * anisotropy * along[:, None] * axis
+    if field.any():
+        fields += np.where(spins.any(axis=1)[:, None], field, 0.0)
     if exchange.any():
         np.subtract.at(fields, i, exchange[:, None] * spins[j])
         np.subtract.at(fields, j, exchange[:, None] * spins[i])

@@ -1,6 +1,6 @@
 """Exact diagonalisation of the electrons: LAPACK on a processor, batches of matrices on a CUDA device.
 
-On a processor the eigenvectors come from LAPACK's ``evr``, the faster one for more than some hundred orbitals beside
+On a processor the eigenvectors come from LAPACK's ``evr``, for more than some hundred orbitals the faster one beside
 the divide-and-conquer ``evd`` that NumPy and torch use.
 """
 
@@ -13,6 +13,10 @@ from ase_spinml.errors import InputError
 
 EMPTY = 1e-18
 """States filled less than this do not enter the density matrix."""
+SMALL = 256
+"""Orbitals up to which ``evd`` is used."""
+KEPT = 2**18
+"""Complex numbers of matrices up to which their memory is used again."""
 CHUNK = 2**22
 """Complex numbers held at once: matrices in a batch on a device, bonds while they are summed over states."""
 
@@ -33,6 +37,7 @@ class Exact:
 
     def __init__(self, device=None):
         self.device = checked_device(device)
+        self._last = (None, None)
 
     def __call__(self, hamiltonian, spins, ensemble, twists=None, density="site"):
         """Solve for the electrons.
@@ -54,12 +59,15 @@ class Exact:
             With a leading axis B throughout for several sets.
         """
         spins = np.asarray(spins, float)
-        twists = np.zeros((1, 3)) if twists is None else np.asarray(twists, float)
         frames = spins.reshape(-1, *spins.shape[-2:])
-        at_once = 1 if self.device.type == "cpu" else max(1, CHUNK // (len(twists) * hamiltonian.size**2))
+        n_matrices = 1 if twists is None else len(twists)
+        at_once = 1 if self.device.type == "cpu" else max(1, CHUNK // (n_matrices * hamiltonian.size**2))
         solutions = []
         for start in range(0, len(frames), at_once):
-            matrices = hamiltonian.dense(frames[start : start + at_once], twists)
+            used = self._last[1] if self._last[0] is hamiltonian else None
+            matrices = hamiltonian.dense(frames[start : start + at_once], twists, used)
+            self._last = (hamiltonian, matrices) if matrices.size <= KEPT else (None, None)
+            matrices = matrices.reshape(-1, n_matrices, *matrices.shape[-2:])
             levels, states = diagonalize(matrices, density is not None, self.device)
             for k in range(len(levels)):
                 kept = None if states is None else states[k]
@@ -91,7 +99,7 @@ class Exact:
         if density is not None:
             solution.site = site_density(states, occupation, hamiltonian.orbitals)
         if density == "bond":
-            phases = hamiltonian.phases(twists)
+            phases = hamiltonian.phases(np.zeros((1, 3)) if twists is None else twists)
             solution.bond = bond_density(states, occupation, hamiltonian.orbitals, hamiltonian.i, hamiltonian.j, phases)
         return solution
 
@@ -121,16 +129,16 @@ def diagonalize(matrices, vectors=True, device="cpu"):
         levels, states = torch.linalg.eigh(matrices)
         return levels.cpu().numpy(), states
     flat = matrices.reshape(-1, *matrices.shape[-2:])
+    driver = "evd" if matrices.shape[-1] <= SMALL else "evr"
     if not vectors:
-        levels = np.stack([eigvalsh(one, check_finite=False, driver="evr") for one in flat])
+        levels = np.stack([eigvalsh(one, check_finite=False, driver=driver) for one in flat])
         return levels.reshape(matrices.shape[:-1]), None
-    levels, states = zip(*[eigh(one, check_finite=False, driver="evr") for one in flat], strict=True)
-    states = (
-        torch.stack([torch.from_numpy(one.T) for one in states])
-        if len(states) > 1
-        else torch.from_numpy(states[0].T)[None]
-    )
-    return np.stack(levels).reshape(matrices.shape[:-1]), states.mT.reshape(matrices.shape)
+    levels, states = np.empty(flat.shape[:-1]), [None] * len(flat)
+    for k, one in enumerate(flat):
+        levels[k], vectors = eigh(one, check_finite=False, driver=driver)
+        states[k] = torch.from_numpy(vectors.T)  # LAPACK's columns lie one after the other
+    states = states[0] if len(states) == 1 else torch.stack(states)
+    return levels.reshape(matrices.shape[:-1]), states.reshape(matrices.shape).mT
 
 
 def site_density(states, occupation, orbitals):
@@ -146,11 +154,8 @@ def site_density(states, occupation, orbitals):
         o = M / N.
     """
     total = 0.0
-    for vectors, filled in _occupied(states, occupation):
-        rows = vectors.T
-        parts = [rows[:, a::orbitals] for a in range(orbitals)]
-        density = [[filled.to(rows.dtype) @ (one * other.conj()) for other in parts] for one in parts]
-        total = total + torch.stack([torch.stack(row, -1) for row in density], -2)
+    for rows in _occupied(states, occupation, orbitals):
+        total = total + rows @ rows.mH
     return total.cpu().numpy() / len(states)
 
 
@@ -167,10 +172,9 @@ def bond_density(states, occupation, orbitals, i, j, phases):
         As :meth:`SDHamiltonian.phases`.
     """
     total = np.zeros((len(i), orbitals, orbitals), complex)
-    for (vectors, filled), phase in zip(_occupied(states, occupation), phases, strict=True):
-        rows = (vectors * filled.sqrt()).reshape(-1, orbitals, len(filled))
+    for rows, phase in zip(_occupied(states, occupation, orbitals), phases, strict=True):
         first, second = (torch.as_tensor(sites, device=rows.device) for sites in (i, j))
-        at_once = max(1, CHUNK // (2 * orbitals * max(1, len(filled))))
+        at_once = max(1, CHUNK // max(1, 2 * rows[0].numel()))
         for start in range(0, len(i), at_once):
             part = slice(start, start + at_once)
             density = rows[second[part]] @ rows[first[part]].mH
@@ -189,8 +193,9 @@ def checked_device(device):
     return device
 
 
-def _occupied(states, occupation):
-    """For every twist the occupied states (M, n) and their occupations (n,) as tensors."""
+def _occupied(states, occupation, orbitals):
+    """For every twist the occupied states times the root of their occupation, a tensor (N, o, n)."""
     for vectors, filled in zip(states, occupation, strict=True):
         n = int(np.count_nonzero(filled > EMPTY))
-        yield vectors[:, :n], torch.as_tensor(filled[:n], device=vectors.device)
+        roots = torch.as_tensor(np.sqrt(filled[:n]), device=vectors.device)
+        yield (vectors[:, :n] * roots).reshape(-1, orbitals, n)

@@ -60,7 +60,7 @@ class SDHamiltonian:
         self.shifts = np.zeros((len(self.i), 3)) if shifts is None else np.asarray(shifts, float)
         self._find_pattern()
 
-    def dense(self, spins, twists=None):
+    def dense(self, spins, twists=None, out=None):
         """Matrices (..., M, M), or (..., K, M, M) with twists; Hermitian, M = o N.
 
         Parameters
@@ -69,11 +69,14 @@ class SDHamiltonian:
             Unit rows, or zero.
         twists : (K, 3) array, optional
             k in fractions of the reciprocal cell: a bond that crosses the boundary has the phase exp(2 pi i k.S).
+        out : array, optional
+            What an earlier call has returned, to be written over if its shape is the right one.
         """
         entries = self._entries(spins, twists)
-        matrices = np.zeros((*entries.shape[:-1], self.size**2), complex)
-        matrices[..., self._cells] = entries
-        return matrices.reshape(*entries.shape[:-1], self.size, self.size)
+        shape = (*entries.shape[:-1], self.size, self.size)
+        matrices = np.zeros(shape, complex) if out is None or out.shape != shape else out
+        matrices.reshape(*shape[:-2], -1)[..., self._cells] = entries
+        return matrices
 
     def sparse(self, spins, twist=None):
         """One matrix (M, M) as a scipy csr_array whose pattern is that of the bonds whatever the spins; ``twist`` (3,).
