@@ -106,13 +106,15 @@ class Junction:
         return np.concatenate([lead.edges() + shift for lead, shift in zip(self.leads, self.shifts, strict=True)])
 
     def radius(self, energy):
-        """No state of the device or band of a lead is further than this from ``energy``."""
+        """Distance from ``energy`` beyond which there are no states, but for tails of broad ones."""
         rows = self.onsite.abs().sum(2)
         if self.slices > 1:
             links = self.hopping.abs()
             rows[:-1] += links.sum(2)
             rows[1:] += links.sum(1)
-        return max(float(rows.max()) + abs(energy), np.abs(self.edges() - energy).max(initial=0.0))
+        sigmas = self.self_energies(torch.tensor([energy + 1j], dtype=torch.complex128, device=rows.device))
+        broadening = self.bath + max(float(sigma.abs().sum(2).max()) for sigma in sigmas)
+        return max(float(rows.max()) + abs(energy) + broadening, np.abs(self.edges() - energy).max(initial=0.0))
 
     def green(self, energies, columns=False):
         """Blocks of G and the two self-energies at energies (E,), real or in the upper half plane.
