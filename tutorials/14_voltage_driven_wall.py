@@ -16,8 +16,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 from ase.calculators.mixing import SumCalculator
 
-from ase_spinml import Anisotropy, LatticeDescriptor, SDModel, SpinCalculator, SpinDynamics, SpinNN
-from ase_spinml import get_spins, set_moments
+from ase_spinml import (
+    Anisotropy,
+    LatticeDescriptor,
+    SDModel,
+    SpinCalculator,
+    SpinDynamics,
+    SpinNN,
+    get_spins,
+    set_moments,
+)
 from ase_spinml.analysis import curl
 from ase_spinml.electrons import spin_lattice
 from ase_spinml.electrons.driven import NEGF
