@@ -118,6 +118,42 @@ def error_against_angle(angles, errors, *, label, unit, bins=9, ax=None):
     return ax
 
 
+def calibration(errors, standard_deviations, *, label, unit, ax=None):
+    """Absolute errors against predicted standard deviations, with the RMSE of ranges of equal count on top.
+
+    On the diagonal errors are as large as predicted, above it the model is too bold, below it too modest. Bars are
+    standard errors for independent normal errors, RMSE / sqrt(2 n). The legend tells the root mean square of the
+    z-scores, errors over standard deviations, which should be one.
+
+    errors: array of predicted minus reference values, flattened.
+    standard_deviations: array of the same shape, above zero.
+    label, unit: what the values are.
+    Raises InputError when the shapes differ, nothing is there to draw, or a standard deviation is not above zero.
+    """
+    errors, predicted = np.asarray(errors, float), np.asarray(standard_deviations, float)
+    if errors.shape != predicted.shape or errors.size == 0 or not np.all(predicted > 0):
+        raise InputError(
+            f"errors and standard deviations must have one shape and at least one value, and the latter be above "
+            f"zero, got shapes {errors.shape} and {predicted.shape}: leave out atoms without a prediction"
+        )
+    errors, predicted = np.abs(errors.ravel()), predicted.ravel()
+    score = np.sqrt(np.mean((errors / predicted) ** 2))
+    parts = np.array_split(np.argsort(predicted), np.clip(len(errors) // 20, 1, 10))
+    expected = np.array([np.sqrt(np.mean(predicted[part] ** 2)) for part in parts])
+    observed = np.array([np.sqrt(np.mean(errors[part] ** 2)) for part in parts])
+    bars = observed / np.sqrt(2 * np.array([len(part) for part in parts]))
+    ax = _axes(ax)
+    shown = errors > 0  # on a logarithmic axis
+    ax.plot(predicted[shown], errors[shown], ls="", ms=3, alpha=0.3, zorder=1, label="each value", **_style(5))
+    ax.errorbar(expected, observed, bars, ms=6, lw=1.5, capsize=3, label=f"RMSE, z-scores {score:.2f}", **_style(1))
+    ax.axline((1.0, 1.0), (2.0, 2.0), color="0.5", lw=0.8, zorder=0)
+    low = min(observed.min(), predicted.min())
+    ax.set(xscale="log", yscale="log", ylim=(0.1 * low, 1.5 * max(errors.max(), predicted.max())))
+    ax.set(xlabel=f"predicted error of {label} ({unit})", ylabel=f"error ({unit})")
+    ax.legend(loc="lower right", fontsize="small")
+    return ax
+
+
 def spin_texture(atoms, *, ax=None, colorbar=True):
     """Magnetic atoms seen from +z: colour says how far a spin points up or down, the arrow its part in the plane.
 

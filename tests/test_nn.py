@@ -223,7 +223,9 @@ def test_refused(frames):
             network(**options)
         return str(error.value)
 
-    assert message(head="global") == "Expected head='conservative', got 'global': other heads are not there yet."
+    heads = "'conservative', 'global', 'site', 'direct'"
+    assert message(head="local") == f"Expected head to be one of {heads}, got 'local'."
+    assert message(parity="odd") == "Expected parity to be 'equilibrium' or 'driven', got 'odd'."
     assert message(n_members=0) == "Expected n_members to be a whole number >= 1, got 0."
     assert message(rng=None) == "Expected rng to be a whole number >= 0, the seed of all members, got None."
     assert message(hidden=()) == "Expected hidden to be widths of layers such as (64, 64), got ()."

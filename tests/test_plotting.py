@@ -93,3 +93,38 @@ def test_error_against_angle_takes_the_rmse_of_each_range():
     np.testing.assert_allclose(ax.lines[1].get_xdata(), [10.0, 170.0])
     np.testing.assert_allclose(ax.lines[1].get_ydata(), [np.sqrt(12.5), 1.0])
     assert ax.get_ylabel() == "error of energy (meV/atom)"
+
+
+def test_calibration_compares_errors_with_predictions():
+    rng = np.random.default_rng(0)
+    predicted = 10 ** rng.uniform(-2, 0, 4000)
+    scores = rng.normal(size=4000)
+    errors = 1.5 * predicted * scores / scores.std()
+    ax = plotting.calibration(errors.reshape(40, 100), predicted.reshape(40, 100), label="field", unit="meV")
+    assert legend(ax) == ["each value", "RMSE, z-scores 1.50"]
+    assert ax.get_xlabel() == "predicted error of field (meV)"
+    (container,) = ax.containers
+    line, _, (bars,) = container.lines
+    assert len(line.get_xdata()) == 10
+    ratio = line.get_ydata() / line.get_xdata()
+    np.testing.assert_allclose(ratio, 1.5, rtol=0.15)
+    heights = np.array([segment[1, 1] - segment[0, 1] for segment in bars.get_segments()])
+    np.testing.assert_allclose(heights, 2 * line.get_ydata() / np.sqrt(800), rtol=1e-6)
+    assert 0.3 < np.mean(((ratio - 1.5) * line.get_xdata() / (0.5 * heights)) ** 2) < 2.5
+    ax.figure.canvas.draw()
+
+
+def test_calibration_of_few_values_on_given_axes():
+    given = plt.subplots()[1]
+    ax = plotting.calibration([0.0, 2.0], [1.0, 1.0], label="energy", unit="meV", ax=given)
+    assert ax is given
+    np.testing.assert_allclose(ax.containers[0].lines[0].get_ydata(), [np.sqrt(2)])
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [2.0])
+    with pytest.raises(InputError) as caught:
+        plotting.calibration(np.zeros(3), np.ones(2), label="energy", unit="eV")
+    assert str(caught.value) == (
+        "errors and standard deviations must have one shape and at least one value, and the latter be above zero, got "
+        "shapes (3,) and (2,): leave out atoms without a prediction"
+    )
+    with pytest.raises(InputError, match="and the latter be above zero"):
+        plotting.calibration(np.zeros(3), np.zeros(3), label="energy", unit="eV")

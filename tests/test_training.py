@@ -81,7 +81,14 @@ def test_a_killed_training_goes_on_bit_for_bit(unbroken, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options", [{"dtype": "float32"}, {"epochs": 16}, {"epochs": 8, "patience": 2, "learning_rate": 0.3}]
+    "options",
+    [
+        {"dtype": "float32"},
+        {"epochs": 16},
+        {"epochs": 8, "patience": 2, "learning_rate": 0.3},
+        {"head": "site"},
+        {"head": "global"},
+    ],
 )
 def test_a_training_interrupted_anywhere_goes_on_bit_for_bit(options, tmp_path, monkeypatch):
     options = {"epochs": 4, "n_members": 1} | options

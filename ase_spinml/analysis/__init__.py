@@ -5,6 +5,14 @@ from ase_spinml.lazy import lazy_names
 _HOME = {
     "topological_charge": "topology",
     "solid_angles": "topology",
+    "curl": "curls",
+    "CurlReport": "curls",
+    "loop_work": "work",
+    "labelled_work": "work",
+    "cone_loop": "work",
+    "quadrature_loop": "work",
+    "plane_loop": "work",
+    "valve_torques": "valve",
 }
 
 __all__ = sorted(_HOME)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from ase_spinml.calculators.tensors import moment_lengths
 from ase_spinml.errors import InputError
@@ -12,6 +12,7 @@ from ase_spinml.neighbors import NeighborList
 
 SKIN = 0.3
 """Extra range of the neighbour list in Angstrom: atoms move half of it before pairs are searched again."""
+OF_AN_ENERGY = ("energy", "free_energy", "energies", "forces", "stress")
 
 
 class SpinCalculator(Calculator):
@@ -34,7 +35,9 @@ class SpinCalculator(Calculator):
     -----
     Results: energy, free_energy (eV), energies (N,) (eV, of the model without a baseline), forces (N, 3) (eV/A),
     stress (6,) (eV/A^3, at fixed moments; its symmetric part with spin-orbit coupling), magmoms (N, 3) (mu_B,
-    adiabatic lengths along the spins), exchange_fields (N, 3) (eV/mu_B, transverse -dE/dm).
+    adiabatic lengths along the spins), exchange_fields (N, 3) (eV/mu_B, transverse -dE/dm). A model of torques that
+    are no derivatives of an energy (``SpinNN(head="site")``, for one) has magmoms and exchange_fields only, and the
+    calculator is ``conservative = False``.
     """
 
     implemented_properties = [
@@ -58,10 +61,23 @@ class SpinCalculator(Calculator):
             raise InputError(f"device must be one that torch knows, 'cpu' or 'cuda', got {device!r}") from error
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device {device!r} was asked for, but torch finds no CUDA device: use device='cpu'")
+        self.conservative = self.model.conservative
+        if not self.conservative:
+            self.implemented_properties = ["magmoms", "exchange_fields"]
         if uncertainty:
-            self.implemented_properties = [*self.implemented_properties, "energy_std", "exchange_fields_std"]
+            also = ["energy_std", "exchange_fields_std"] if self.conservative else ["exchange_fields_std"]
+            self.implemented_properties = [*self.implemented_properties, *also]
         self._neighbors = NeighborList(self.model.descriptor_.cutoff, SKIN)
         self._structure = None
+
+    def get_property(self, name, atoms=None, allow_calculation=True):
+        """A result by its name; PropertyNotImplementedError for an energy or force of a model of torques."""
+        if not self.conservative and name in (*OF_AN_ENERGY, "energy_std"):
+            raise PropertyNotImplementedError(
+                f"the fields of this model (head={self.model.head!r}) are not derivatives of an energy, so there is no "
+                f"{name}: ask for exchange_fields, or fit with head='conservative'"
+            )
+        return super().get_property(name, atoms, allow_calculation)
 
     def reset(self):
         """Forget results, neighbours and tensors of earlier frames."""
@@ -74,6 +90,18 @@ class SpinCalculator(Calculator):
         """Whether the model has learned forces from displaced frames."""
         return self.model.lattice_fitted
 
+    def check_state(self, atoms, tol=1e-15):
+        """Changes since the last calculation, those of parameters in ``atoms.info`` included."""
+        changes = super().check_state(atoms, tol)
+        if self.atoms is not None and self._parameters(atoms) != self._parameters(self.atoms):
+            changes.append("parameters")
+        return changes
+
+    def _parameters(self, atoms):
+        """Numbers in ``atoms.info`` that the model depends on."""
+        read = getattr(self.model.descriptor_, "parameter_values", None)
+        return [] if read is None else read(atoms)
+
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
@@ -83,11 +111,14 @@ class SpinCalculator(Calculator):
         if wanted & {"energy_std", "exchange_fields_std"}:
             fields = "exchange_fields_std" in wanted
             energy_std, field_std = self.model.uncertainty(atoms, fields)
-            self.results.update(energy_std=energy_std, **({"exchange_fields_std": field_std} if fields else {}))
+            if self.conservative:
+                self.results["energy_std"] = energy_std
+            if fields:
+                self.results["exchange_fields_std"] = field_std
         if "magmoms" in wanted:
             lengths = evaluator.moment_lengths(structure)
             self.results["magmoms"] = lengths[:, None] * structure.spins.cpu().numpy()
-        if wanted & {"energy", "free_energy", "energies", "forces", "stress", "exchange_fields"}:
+        if wanted & {*OF_AN_ENERGY, "exchange_fields"}:
             lattice = bool(wanted & {"forces", "stress"})
             lengths = np.linalg.norm(get_moments(atoms), axis=1)
             results = evaluator.results(structure, lengths, lattice)
@@ -108,15 +139,15 @@ class SpinCalculator(Calculator):
 
         def fields(spins):
             spins = spins.double() * seen
-            _, gradient = evaluator(structure.with_spins(spins), lattice=False)
-            return (-scale * gradient.spins[0]).to(dtype)
+            return (-scale * evaluator.spin_slopes(structure.with_spins(spins))).to(dtype)
 
         return fields
 
     def _current_structure(self, atoms):
         """Tensors of the atoms, made from the last ones as far as they still hold."""
         self.model.check_frame(atoms)
-        key = (atoms.numbers.tobytes(), atoms.positions.tobytes(), atoms.cell.array.tobytes(), atoms.pbc.tobytes())
+        kinds = (atoms.numbers.tobytes(), *self._parameters(atoms))
+        key = (kinds, atoms.positions.tobytes(), atoms.cell.array.tobytes(), atoms.pbc.tobytes())
         old, descriptor = self._structure, self.model.descriptor_
         if old is not None and old[0][0] == key[0]:
             spins = torch.as_tensor(descriptor.spins(atoms), device=self.device)

@@ -134,6 +134,8 @@ class Expansion:
             turn = (along[..., 3:] * self.slopes).sum(3, keepdim=True)
             to_neighbour = to_neighbour + turn * self.structure.spins[atoms].unsqueeze(1)
             gradient.spins[:, atoms] += (turn * self.e_j).sum(2)
+        if gradient.centred:
+            return
         add_rows(gradient.spins, lattice.j, to_neighbour.reshape(batch, n * k, 3))
         if gradient.lattice:
             radial = (d_hu @ self.u.unsqueeze(3)).squeeze(4)  # dE/dh

@@ -113,14 +113,23 @@ class PairPart:
         rows = sensitivity.reshape(batch * n_rows, size)
         spins = self.structure.spins
         for (i, j, row_i, row_j, vector, distance, h, dh), (p, dp) in zip(self._chunks, self._angles, strict=True):
-            both = rows.index_select(0, flat_index(row_i, batch, n_rows))
-            both = (both + rows.index_select(0, flat_index(row_j, batch, n_rows))).view(batch, len(i), -1, block.n_max)
-            along = ((both @ h.unsqueeze(2)).squeeze(3) * dp).sum(2, keepdim=True)
-            add_rows(gradient.spins, i, along * spins.index_select(0, j))
-            add_rows(gradient.spins, j, along * spins.index_select(0, i))
+            shape = (batch, len(i), -1, block.n_max)
+            at_i = rows.index_select(0, flat_index(row_i, batch, n_rows)).view(shape)
+            at_j = rows.index_select(0, flat_index(row_j, batch, n_rows)).view(shape)
+            both = at_i + at_j
+            to_i = to_j = _along(at_i if gradient.centred else both, h, dp)
+            if gradient.centred:
+                to_j = _along(at_j, h, dp)
+            add_rows(gradient.spins, i, to_i * spins.index_select(0, j))
+            add_rows(gradient.spins, j, to_j * spins.index_select(0, i))
             if gradient.lattice:
                 radial = ((both @ dh.unsqueeze(2)).squeeze(3) * p).sum(2) / distance
                 force = radial.unsqueeze(2) * vector
                 add_rows(gradient.positions, j, force)
                 add_rows(gradient.positions, i, -force)
                 gradient.add_virial(i, force, vector)
+
+
+def _along(slope, h, dp):
+    """dE/d(e_i.e_j) (B, P, 1) from dE/dx (B, P, l_max + 1, n_max), h_n (P, n_max) and P_l' (P, l_max + 1)."""
+    return ((slope @ h.unsqueeze(2)).squeeze(3) * dp).sum(2, keepdim=True)

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ase_spinml.descriptors.basis import spin_smearing
+from ase_spinml.descriptors.chirality import Chirality
 from ase_spinml.descriptors.density import Density
 from ase_spinml.descriptors.pairs import PairBlock
 from ase_spinml.descriptors.spectrum import PowerSpectrum
@@ -27,7 +28,8 @@ class SOSO(TransformerMixin, BaseEstimator):
     form of the paper. Block ``angle`` (``body_order=3``): power spectra of the spin-decorated neighbour density, that
     is P_l(angle jik) times 1, e_i.e_j, (e_i.e_j)(e_i.e_k) and e_j.e_k. Block ``spin-orbit``: what the joint rotation
     group allows beyond, see :class:`ase_spinml.descriptors.spinorbit.SpinOrbit`. Without that block the features are
-    unchanged by separate rotations of space and of all spins, by inversion and by time reversal.
+    unchanged by separate rotations of space and of all spins, by inversion and by time reversal. Block ``chirality``:
+    e_i.(e_j x e_k), odd under time reversal.
 
     It is a scikit-learn transformer: parameters by keyword, ``get_params``, ``clone`` and pipelines work.
 
@@ -44,6 +46,9 @@ class SOSO(TransformerMixin, BaseEstimator):
     body_order : 2 or 3
     spin_orbit : bool
         Add the spin-orbit block.
+    chirality : bool
+        Add scalar chiralities of a spin and two neighbours (:class:`ase_spinml.descriptors.chirality.Chirality`), for
+        networks; SpinGAP, whose energy is even under time reversal, refuses them.
     n_max_angular, l_max : int
         Radial functions and highest angular momentum of the angle block.
     spin_l_max_angular : int
@@ -68,6 +73,7 @@ class SOSO(TransformerMixin, BaseEstimator):
         body_order=3,
         *,
         spin_orbit=False,
+        chirality=False,
         n_max_angular=5,
         l_max=4,
         spin_l_max_angular=1,
@@ -82,6 +88,7 @@ class SOSO(TransformerMixin, BaseEstimator):
         self.spin_l_max = spin_l_max
         self.body_order = body_order
         self.spin_orbit = spin_orbit
+        self.chirality = chirality
         self.n_max_angular = n_max_angular
         self.l_max = l_max
         self.spin_l_max_angular = spin_l_max_angular
@@ -113,6 +120,11 @@ class SOSO(TransformerMixin, BaseEstimator):
         if unknown:
             raise InputError(f"magnetic= names {', '.join(unknown)}, which species= does not contain")
         spin_smearing(self.spin_smearing, self.spin_width, 1)
+
+    @property
+    def main_block(self):
+        """The block of highest body order, on which kernels are not linear."""
+        return "angle" if self.body_order == 3 else "pair"
 
     def magnetic_species(self):
         """Elements taken as magnetic: ``magnetic=``, else those found by :meth:`fit`, else all."""
@@ -154,20 +166,17 @@ class SOSO(TransformerMixin, BaseEstimator):
                 self.cutoff, self.n_max, self.width, smearing[: self.spin_l_max + 1], magnetic, dtype, device
             )
         }
+
+        def density(spin_l_max):
+            radial = (self.cutoff, self.n_max_angular, self.l_max, self.width)
+            return Density(*radial, smearing[: spin_l_max + 1], len(self.species), dtype, device)
+
         if self.body_order == 3:
-            density = Density(
-                self.cutoff,
-                self.n_max_angular,
-                self.l_max,
-                self.width,
-                smearing[: self.spin_l_max_angular + 1],
-                len(self.species),
-                dtype,
-                device,
-            )
-            made["angle"] = PowerSpectrum(density, magnetic, dtype, device)
+            made["angle"] = PowerSpectrum(density(self.spin_l_max_angular), magnetic, dtype, device)
         if self.spin_orbit:
             made["spin-orbit"] = SpinOrbit(self.cutoff, 4, self.width, smearing, magnetic, dtype, device)
+        if self.chirality:
+            made["chirality"] = Chirality(density(1), magnetic, device)
         return made
 
     def structure(self, atoms, dtype=torch.float64, device="cpu", neighbor_list=None):
@@ -191,7 +200,7 @@ class SOSO(TransformerMixin, BaseEstimator):
         spins = self.spins(atoms)
         pairs = NeighborList(self.cutoff) if neighbor_list is None else neighbor_list
         pairs.update(atoms.positions, atoms.cell.array, atoms.pbc)
-        with_slots = self.body_order > 2 or self.spin_orbit
+        with_slots = self.body_order > 2 or self.spin_orbit or self.chirality
         return structure_from_atoms(atoms, kinds, spins, pairs, with_slots, dtype, device)
 
     def spins(self, atoms):

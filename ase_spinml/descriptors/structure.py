@@ -27,6 +27,10 @@ class Structure:
         descriptor needs it.
     volume : float
         Cell volume in Angstrom^3, 0 without a cell.
+    sites : (N, K) long or None
+        For lattices: the site at every offset from a site, -1 where there is none.
+    parameters : (n_frames, P) or None
+        Numbers on which features of the whole frame depend.
     frames : (N,) long or None
         For several frames as one graph (:func:`concatenate`): the frame of each atom.
     n_frames : int
@@ -42,6 +46,8 @@ class Structure:
     pair_shifts: torch.Tensor
     slots: torch.Tensor | None
     volume: float
+    sites: torch.Tensor | None = None
+    parameters: torch.Tensor | None = None
     frames: torch.Tensor | None = None
     n_frames: int = 1
     cache: dict = field(default_factory=dict)
@@ -76,6 +82,10 @@ def concatenate(structures):
     slots = None
     if structures[0].slots is not None:
         slots = _joined_slots([s.slots for s in structures], [len(s.i) for s in structures], pairs)
+    sites = None
+    if structures[0].sites is not None:
+        firsts = zip([s.sites for s in structures], atoms, strict=False)
+        sites = torch.cat([torch.where(table >= 0, table + first, -1) for table, first in firsts])
     counts = torch.tensor([len(s) for s in structures])
     return Structure(
         species=torch.cat([s.species for s in structures]),
@@ -86,6 +96,8 @@ def concatenate(structures):
         pair_shifts=torch.cat([s.pair_shifts for s in structures]),
         slots=slots,
         volume=0.0,
+        sites=sites,
+        parameters=None if structures[0].parameters is None else torch.cat([s.parameters for s in structures]),
         frames=torch.repeat_interleave(torch.arange(len(structures)), counts).to(structures[0].species.device),
         n_frames=len(structures),
     )
@@ -162,10 +174,14 @@ class Gradient:
         dE/dR and, for each frame, the sum over its pairs of dE/dr (x) r; None when only spins are wanted.
     spins : (B, N, 3), eV
         dE/de for each unit spin (not yet projected).
+
+    With ``centred``, the energy E_i of each atom is differentiated with its own spin alone, neighbours frozen: rows are
+    dE_i/de_i. Positions make no sense then.
     """
 
-    def __init__(self, structure, batch, lattice=True):
+    def __init__(self, structure, batch, lattice=True, centred=False):
         like = structure.positions
+        self.centred = centred
         self.spins = like.new_zeros(batch, len(structure), 3)
         self.positions = like.new_zeros(batch, len(structure), 3) if lattice else None
         self.virial = like.new_zeros(batch, structure.n_frames, 3, 3) if lattice else None

@@ -8,6 +8,7 @@ import torch
 from ase_spinml.descriptors.structure import concatenate
 from ase_spinml.models.design import KINDS, VOIGT
 from ase_spinml.models.graph import Graph
+from ase_spinml.models.heads import spin_slopes
 from ase_spinml.models.stored import StoredGraph
 
 
@@ -116,15 +117,19 @@ def predictions(batch, energies, gradient):
     Parameters
     ----------
     batch : Batch
-    energies : (N,)
-        Atomic energies in eV.
+    energies : (N,) or None
+        Atomic energies in eV; a model of torques alone has none.
     gradient : Gradient
-        Derivatives of their sum.
+        Derivatives of what the head has.
     """
-    totals = energies.new_zeros(len(batch.counts)).index_add(0, batch.frames, energies)
-    slope, spins = gradient.spins[0], batch.graph.structure.spins
+    spins = batch.graph.structure.spins
+    slope = spin_slopes(gradient.spins, spins)
     across = slope - (slope * spins).sum(1, keepdim=True) * spins
-    out = {"energy": totals / batch.counts, "field": -across / batch.lengths[:, None]}
+    out = {"field": -across / batch.lengths[:, None]}
+    if energies is None:
+        return out
+    totals = energies.new_zeros(len(batch.counts)).index_add(0, batch.frames, energies)
+    out["energy"] = totals / batch.counts
     if gradient.lattice:
         out["forces"] = -gradient.positions[0]
         tensor = gradient.virial[0] / batch.volumes[:, None, None]

@@ -125,8 +125,13 @@ def label_rows(labels, structure, sigmas):
         directions = field_directions(spins, labels.lengths, known)
         components = np.einsum("na,nka->nk", labels.fields[known], tangents(spins[known])).ravel()
         rows.append(
-            ("field", Directions(len(directions), spins=like.new_tensor(directions)), -1.0, components,
-             sigmas["sigma_field"])
+            (
+                "field",
+                Directions(len(directions), spins=like.new_tensor(directions)),
+                -1.0,
+                components,
+                sigmas["sigma_field"],
+            )
         )
     return rows
 

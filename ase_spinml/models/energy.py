@@ -1,4 +1,4 @@
-"""What every model of atomic energies does alike: frames in, labels read, results and errors out."""
+"""What every model on a descriptor does alike: frames in, labels read, results and errors out."""
 
 import numpy as np
 import torch
@@ -13,12 +13,19 @@ from ase_spinml.moments import get_moments, magnetic_mask
 
 
 class EnergyModel(Model):
-    """A model of atomic energies on a SOSO descriptor.
+    """A model of atomic energies, or of torques alone, on a SOSO descriptor.
 
     A subclass has ``descriptor``, ``descriptor_``, ``baseline``, ``baseline_name``, ``summary_`` and ``_evaluators``,
-    and gives ``_make_evaluator(device, dtype)``, an object with ``results(structure, lengths, lattice)`` and
-    ``moment_lengths(structure)``.
+    and gives ``_make_evaluator(device, dtype)``, an object with ``results(structure, lengths, lattice)``,
+    ``spin_slopes(structure)`` and ``moment_lengths(structure)``.
+
+    Attributes
+    ----------
+    conservative : bool
+        Whether the fields are derivatives of an energy; a model that says False has neither energy nor forces.
     """
+
+    conservative = True
 
     def evaluator(self, device="cpu", dtype=torch.float64):
         """The fitted model as a function of structures on a device; made once for each device and dtype."""
@@ -62,7 +69,7 @@ class EnergyModel(Model):
         dict
             energy and free_energy (eV), energies (N,) eV (of the model, without a baseline), forces (N, 3) eV/A,
             stress (6,) eV/A^3 (where there is a cell), magmoms (N, 3) mu_B = M(x_i) e_i, exchange_fields (N, 3)
-            eV/mu_B.
+            eV/mu_B; a model that is not conservative has magmoms and fields only.
         """
         self.check_frame(atoms)
         structure = self.descriptor_.structure(atoms)

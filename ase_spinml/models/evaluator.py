@@ -59,7 +59,12 @@ class Evaluator:
 
         Without ``lattice`` no forces and no stress, at about half the cost.
         """
-        return structure_results(*self(structure, lattice), structure, lengths)
+        energies, gradient = self(structure, lattice)
+        return structure_results(energies, gradient.spins[0], gradient, structure, lengths)
+
+    def spin_slopes(self, structure):
+        """dE/de_i of unit spins, (N, 3) eV."""
+        return self(structure, lattice=False)[1].spins[0]
 
     def moment_lengths(self, structure):
         """Adiabatic moment lengths M(x_i), (N,) mu_B; zero for non-magnetic species."""
@@ -78,16 +83,20 @@ class Evaluator:
         return lengths
 
 
-def structure_results(energies, gradient, structure, lengths):
-    """ASE results of atomic energies (N,) and the gradient of their sum; forces and stress if it has positions."""
-    effective = effective_fields(gradient.spins[0], structure.spins, lengths)
+def structure_results(energies, slopes, gradient, structure, lengths):
+    """ASE results of atomic energies (N,), slopes s_i = -m_i H_i (N, 3) and derivatives by positions if there are any.
+
+    Without energies (None) only fields.
+    """
+    effective = effective_fields(slopes, structure.spins, lengths)
     out = {
-        "energy": float(energies.sum()),
-        "energies": energies.cpu().numpy(),
         "exchange_fields": transverse(effective, structure.spins.cpu().numpy()),
         "effective_fields": effective,
     }
-    out["free_energy"] = out["energy"]
+    if energies is None:
+        return out
+    out["energy"] = out["free_energy"] = float(energies.sum())
+    out["energies"] = energies.cpu().numpy()
     if gradient.lattice:
         out["forces"] = -gradient.positions[0].cpu().numpy()
         if structure.volume > 0:

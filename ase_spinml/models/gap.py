@@ -7,10 +7,12 @@ from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
 from skmatter.sample_selection import CUR, FPS
 
+from ase_spinml.descriptors.lattice import LatticeDescriptor
 from ase_spinml.descriptors.soso import SOSO
 from ase_spinml.errors import InputError
 from ase_spinml.models.base import register
 from ase_spinml.models.baseline import baseline_results, subtract
+from ase_spinml.models.descriptor_file import from_header, plain, to_header
 from ase_spinml.models.design import KINDS, Directions, Term, design, field_directions, label_rows
 from ase_spinml.models.energy import EnergyModel
 from ase_spinml.models.evaluator import Evaluator, length_columns
@@ -106,8 +108,13 @@ class SpinGAP(EnergyModel):
         self._check()
 
     def _check(self):
-        if not isinstance(self.descriptor, SOSO):
+        if not isinstance(self.descriptor, (SOSO, LatticeDescriptor)):
             raise InputError(f"SpinGAP needs a SOSO descriptor, got {type(self.descriptor).__name__}")
+        if self.descriptor.chirality:
+            raise InputError(
+                "SpinGAP gives energies that are even under time reversal, and chirality=True adds odd features to the "
+                "descriptor: leave it out, or use SpinNN"
+            )
         if not isinstance(self.n_sparse, (int, np.integer)) or self.n_sparse < 1:
             raise InputError(f"n_sparse must be an integer >= 1, got {self.n_sparse!r}")
         for name, value in self.sigmas.items():
@@ -159,15 +166,16 @@ class SpinGAP(EnergyModel):
         rows = self._rows(blocks, labels, structures)
         self._solve(rows, list(blocks), rng)
         self._fit_lengths(features, species, np.concatenate([label.lengths for label in labels]))
-        self.lattice_fitted = bool(_displaced(features["pair"], structures, blocks["pair"])) and any(
-            label.forces is not None for label in labels
+        self.lattice_fitted = "pair" in blocks and bool(
+            _displaced(features["pair"], structures, blocks["pair"])
+            and any(label.forces is not None for label in labels)
         )
         self.summary_ = self._summarise(labels, rows, structures)
         self._evaluators = {}
         return self
 
     def _make_terms(self, features, species, rng):
-        highest = "angle" if "angle" in features else "pair"
+        highest = self.descriptor_.main_block
         for group, (name, x) in enumerate(features.items()):
             for z in range(len(self.descriptor_.species)):
                 mine = x[species == z]
@@ -273,9 +281,7 @@ class SpinGAP(EnergyModel):
             "n_atoms": int(sum(len(label.moments) for label in labels)),
             "n_atoms_by_species": dict(zip(self.descriptor_.species, atoms.tolist(), strict=True)),
             "n_labels": dict(zip(KINDS, counts.tolist(), strict=True)),
-            "sparse_points": {
-                f"{t.block} {self.descriptor_.species[t.species]}": len(t.points) for t in self.terms_
-            },
+            "sparse_points": {f"{t.block} {self.descriptor_.species[t.species]}": len(t.points) for t in self.terms_},
             "outliers": {str(frame): kinds for frame, kinds in self.outliers_.items()},
         }
 
@@ -354,9 +360,8 @@ class SpinGAP(EnergyModel):
         }
         header = {
             "elements": list(self.descriptor_.species),
-            "descriptor": {"class": "SOSO", **_plain(self.descriptor_.get_params())},
-            "magnetic": self.descriptor_.magnetic_species(),
-            "parameters": {**_plain(parameters), **self.sigmas},
+            **to_header(self.descriptor_),
+            "parameters": {**plain(parameters), **self.sigmas},
             "terms": [{"block": t.block, "species": t.species, "group": t.group} for t in self.terms_],
             "amplitudes": self.amplitudes_,
             "sigma_factors": self.sigma_factors_,
@@ -370,19 +375,16 @@ class SpinGAP(EnergyModel):
     @classmethod
     def from_file_content(cls, arrays, header):
         """Inverse of :meth:`to_file_content`; a baseline must be attached again as ``model.baseline``."""
-        parameters = dict(header["descriptor"])
-        parameters.pop("class")
-        model = cls(SOSO(**parameters), **header["parameters"])
-        model.descriptor_ = clone(model.descriptor)
-        model.descriptor_.magnetic_species_ = list(header["magnetic"])
-        model.descriptor_.is_fitted_ = True
+        descriptor = from_header(header)
+        model = cls(clone(descriptor), **header["parameters"])
+        model.descriptor_ = descriptor
         model.baseline_name = header["baseline"]
         model.offsets_, model.column_weights_ = arrays["offsets"], arrays["column_weights"]
         model.covariance_factor_ = arrays["covariance_factor"]
         model.amplitudes_, model.sigma_factors_ = header["amplitudes"], header["sigma_factors"]
         model.noise_ = header["noise"]
         model.lattice_fitted, model.summary_ = header["lattice_fitted"], header["training"]
-        highest = "angle" if model.descriptor_.body_order == 3 else "pair"
+        highest = model.descriptor_.main_block
         model.terms_ = []
         for k, entry in enumerate(header["terms"]):
             scale = torch.as_tensor(arrays[f"term{k}.scale"])
@@ -404,11 +406,3 @@ def _displaced(features, structures, block):
     channel = block.lattice_columns
     rounded = [np.unique(np.round(x[:, channel].numpy(), 4), axis=0) for x in features]
     return len(np.unique(np.concatenate(rounded), axis=0)) > max(map(len, rounded))
-
-
-def _plain(parameters):
-    """Parameters as JSON values."""
-    return {
-        name: list(value) if isinstance(value, (list, tuple)) else value.item() if hasattr(value, "item") else value
-        for name, value in parameters.items()
-    }

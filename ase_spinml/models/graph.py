@@ -33,15 +33,16 @@ class Graph:
             start = pick.stop
         self.features = torch.cat(columns, dim=1)
 
-    def pullback(self, sensitivity, lattice=True):
+    def pullback(self, sensitivity, lattice=True, centred=False):
         """Derivatives of B energies with dE/dx = ``sensitivity`` (B, N, F).
 
         Returns
         -------
         Gradient
-            Differentiable with respect to the sensitivity; without positions and virials if not ``lattice``.
+            Differentiable with respect to the sensitivity; without positions and virials if not ``lattice``. With
+            ``centred``, of each atom's energy by its own spin only.
         """
-        gradient = Gradient(self.structure, len(sensitivity), lattice=lattice)
+        gradient = Gradient(self.structure, len(sensitivity), lattice=lattice, centred=centred)
         for pick, part in self.parts:
             part.pullback(sensitivity[:, part.atoms, pick], gradient)
         return gradient

@@ -54,9 +54,7 @@ class Labels:
     @property
     def empty(self):
         """True when nothing is known about the frame."""
-        return (
-            self.energy is None and self.forces is None and self.stress is None and not self.labelled_spins.any()
-        )
+        return self.energy is None and self.forces is None and self.stress is None and not self.labelled_spins.any()
 
 
 def read_labels(atoms, where="the frame"):
@@ -155,7 +153,7 @@ def compare(frames_labels, results):
     """
     errors = {name: [] for name in ("energy", "forces", "stress", "field", "turning")}
     for labels, result in zip(frames_labels, results, strict=True):
-        if labels.energy is not None:
+        if labels.energy is not None and "energy" in result:
             errors["energy"].append([(result["energy"] - labels.energy) / len(labels.moments)])
         if labels.forces is not None and "forces" in result:
             errors["forces"].append((result["forces"] - labels.forces).ravel())

@@ -7,6 +7,7 @@ import torch
 
 from ase_spinml.descriptors.structure import Gradient
 from ase_spinml.models.evaluator import effective_fields, structure_results
+from ase_spinml.models.heads import spin_slopes
 from ase_spinml.moments import transverse
 
 
@@ -19,57 +20,84 @@ class NetworkEvaluator:
 
     def __init__(self, model, device, dtype):
         self.blocks = model.descriptor_.blocks(dtype, device)
+        self._head = model._head
         self._networks = [copy.deepcopy(network).to(dtype=dtype, device=device) for network in model.networks_]
-        self._offsets = torch.as_tensor(model.linear_.offsets_, dtype=dtype, device=device)
+        if self._head.conservative:
+            self._offsets = torch.as_tensor(model.linear_.offsets_, dtype=dtype, device=device)
         self._linear = model.linear_.evaluator(device, dtype)
 
     def __call__(self, structure, lattice=True, networks=None):
         """Atomic energies (N,) in eV of the mean of the members, and the Gradient of their sum.
 
-        Without ``lattice`` the gradient has no positions.
+        Without ``lattice`` the gradient has no positions. A model of torques has no energies (None), and the gradient
+        has what its head needs.
         """
         energies, gradient = self._members(structure, lattice, mean=True)
-        return energies[0], gradient
+        return (None if energies is None else energies[0]), gradient
+
+    def spin_slopes(self, structure):
+        """Slopes s_i = -m_i H_i (N, 3) in eV."""
+        return self._slopes(structure, self(structure, lattice=False)[1])[0]
 
     def results(self, structure, lengths, lattice=True):
         """ASE results without baseline and ``magmoms``, for moment lengths (N,) in mu_B."""
-        return structure_results(*self(structure, lattice), structure, lengths)
+        energies, gradient = self(structure, lattice)
+        return structure_results(energies, self._slopes(structure, gradient)[0], gradient, structure, lengths)
 
     def members(self, structure, lengths):
-        """Energies (M,) in eV and transverse fields (M, N, 3) in eV/mu_B of every member."""
+        """Energies (M,) in eV, or None, and transverse fields (M, N, 3) in eV/mu_B of every member."""
         energies, gradient = self._members(structure, lattice=False, mean=False)
         spins = structure.spins.cpu().numpy()
-        fields = [transverse(effective_fields(slope, structure.spins, lengths), spins) for slope in gradient.spins]
-        return energies.sum(1).cpu().numpy(), np.array(fields)
+        slopes = self._slopes(structure, gradient)
+        fields = [transverse(effective_fields(slope, structure.spins, lengths), spins) for slope in slopes]
+        return (None if energies is None else energies.sum(1).cpu().numpy()), np.array(fields)
+
+    def _slopes(self, structure, gradient):
+        """(B, N, 3) of B members."""
+        return spin_slopes(gradient.spins.unflatten(0, (-1, self._head.count)), structure.spins)
 
     def moment_lengths(self, structure):
         """Adiabatic moment lengths M(x_i), (N,) mu_B, of the linear part."""
         return self._linear.moment_lengths(structure)
 
     def _members(self, structure, lattice, mean):
-        """Energies (B, N) and Gradient of B = 1 (the mean) or as many models as there are members."""
-        count = 1 if mean else len(self._networks)
-        gradient = Gradient(structure, count, lattice=lattice)
-        energies = self._offsets.index_select(0, structure.species).repeat(count, 1)
-        pair, *others = self.blocks.values()
-        (whole,) = pair.parts(structure)
-        to_pair = whole.features.new_zeros(count, *whole.features.shape)
-        chunks = zip(*(block.parts(structure) for block in others), strict=True) if others else [()]
+        """Energies (B, N) and Gradient of B = 1 (the mean) or as many models as there are members.
+
+        The gradient holds B times as many derivatives as the head has.
+        """
+        models = 1 if mean else len(self._networks)
+        head, count = self._head, models * self._head.count
+        gradient = Gradient(structure, count, lattice=lattice and head.conservative, centred=head.centred)
+        energies = self._offsets.index_select(0, structure.species).repeat(models, 1) if head.conservative else None
+        chunked = dict(self.blocks)
+        pair, whole, width = chunked.pop("pair", None), [], 0  # pairs of all atoms are one part
+        if pair is not None:
+            whole, width = pair.parts(structure), pair.n_features
+            to_pair = whole[0].features.new_zeros(count, *whole[0].features.shape)
+        chunks = zip(*(block.parts(structure) for block in chunked.values()), strict=True) if chunked else [()]
         for parts in chunks:
             atoms = parts[0].atoms if parts else slice(0, len(structure))
-            features = torch.cat([whole.features[atoms], *(part.features for part in parts)], dim=1)
-            energy, slopes = self._evaluate(features, structure.species[atoms], mean)
-            energies[:, atoms] += energy
-            to_pair[:, atoms] = slopes[..., : pair.n_features]
-            start = pair.n_features
+            features = [part.features[atoms] for part in whole] + [part.features for part in parts]
+            energy, slopes = self._evaluate(torch.cat(features, dim=1), structure.species[atoms], mean)
+            if energies is not None:
+                energies[:, atoms] += energy
+            if whole:
+                to_pair[:, atoms] = slopes[..., :width]
+            start = width
             for part in parts:
                 end = start + part.features.shape[1]
                 part.pullback(slopes[..., start:end], gradient)
                 start = end
-        whole.pullback(to_pair, gradient)
+        for part in whole:
+            part.pullback(to_pair, gradient)
         return energies, gradient
 
     def _evaluate(self, features, species, mean):
-        pairs = [network.energies_and_slopes(features, species) for network in self._networks]
-        energies, slopes = (torch.stack([x.detach() for x in side]) for side in zip(*pairs, strict=True))
-        return (energies.mean(0, keepdim=True), slopes.mean(0, keepdim=True)) if mean else (energies, slopes)
+        """Energies (B, n), or None, and slopes (B * H, n, F)."""
+        energies, slopes = zip(*(network.slopes(features, species) for network in self._networks), strict=True)
+        slopes = torch.stack(slopes)
+        energies = torch.stack(energies).detach() if self._head.conservative else None
+        if mean:
+            slopes = slopes.mean(0, keepdim=True)
+            energies = None if energies is None else energies.mean(0, keepdim=True)
+        return energies, slopes.flatten(0, 1)

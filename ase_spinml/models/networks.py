@@ -31,12 +31,18 @@ class Inputs(torch.nn.Module):
         self.register_buffer("directions", directions)
 
     @classmethod
-    def of(cls, features, most):
-        """Up to ``most`` components of the features (n, F) of the training atoms."""
+    def of(cls, features, most, odd):
+        """Up to ``most`` components of the features (n, F) of the training atoms.
+
+        Features that are odd under time reversal, the mask ``odd`` (F,), are not mixed with others, and their mean is
+        taken as zero.
+        """
         if len(features) == 0:
             return cls(features.new_zeros(features.shape[1]), features.new_zeros(features.shape[1], 1))
-        mean = features.mean(0)
-        values, vectors = torch.linalg.eigh((features - mean).T @ (features - mean) / len(features))
+        mean = torch.where(odd, 0.0, features.mean(0))
+        covariance = (features - mean).T @ (features - mean) / len(features)
+        covariance = torch.where(odd[:, None] == odd, covariance, 0.0)
+        values, vectors = torch.linalg.eigh(covariance)
         values, vectors = values.flip(0).clamp(min=0.0), vectors.flip(1)
         count = max(1, min(most, int((values > NEGLIGIBLE * values[0]).sum()), len(features)))
         scale = (values[:count] + FLOOR * values[0]).clamp(min=torch.finfo(values.dtype).tiny).rsqrt()
@@ -48,24 +54,27 @@ class Inputs(torch.nn.Module):
 
 
 class Perceptron(torch.nn.Module):
-    """K inputs, hidden layers, one output; zero at the start."""
+    """K inputs, hidden layers, outputs that are zero at the start."""
 
-    def __init__(self, n_inputs, hidden, generator):
+    def __init__(self, n_inputs, hidden, n_outputs, generator):
         super().__init__()
         widths = [n_inputs, *hidden]
         pairs = itertools.pairwise(widths)
         self.hidden = torch.nn.ModuleList(_layer(a, b, generator, 1.0) for a, b in pairs)
-        self.last = _layer(widths[-1], 1, generator, 0.0)
+        self.last = _layer(widths[-1], n_outputs, generator, 0.0)
 
     def forward(self, x):
-        """Outputs (n,) for inputs (n, K)."""
+        """Outputs (n, n_outputs) for inputs (n, K)."""
         for layer in self.hidden:
             x = torch.nn.functional.silu(layer(x))
-        return self.last(x).squeeze(1)
+        return self.last(x)
 
 
 class SpeciesNetworks(torch.nn.Module):
     """Atomic energies from features: linear part plus ``scale`` times the perceptron of the species.
+
+    With features that are odd under time reversal, energies are made even: the mean of the functions of the features
+    and of their mirror image.
 
     Parameters
     ----------
@@ -79,40 +88,48 @@ class SpeciesNetworks(torch.nn.Module):
         Unit of the perceptrons' output, eV.
     generator : torch.Generator
         Of the first weights.
+    mirror : (F,)
+        -1 for features whose sign the energies must not depend on, else 1.
     """
 
-    def __init__(self, inputs, hidden, linear, scale, generator):
+    centred = False
+
+    def __init__(self, inputs, hidden, linear, scale, generator, mirror):
         super().__init__()
+        self.register_buffer("mirror", mirror)
         self.register_buffer("linear", linear)
         self.register_buffer("scale", torch.tensor(scale, dtype=linear.dtype))
         self.inputs = torch.nn.ModuleList(inputs)
-        self.networks = torch.nn.ModuleList(Perceptron(p.directions.shape[1], hidden, generator) for p in inputs)
-
-    @classmethod
-    def from_state(cls, state, hidden):
-        """Networks with the weights of a ``state_dict``."""
-        pairs = [(state[f"inputs.{z}.mean"], state[f"inputs.{z}.directions"]) for z in range(len(state["linear"]))]
-        network = cls([Inputs(*pair) for pair in pairs], hidden, state["linear"], 1.0, torch.Generator())
-        network.load_state_dict(state)
-        return network
+        self.networks = torch.nn.ModuleList(Perceptron(p.directions.shape[1], hidden, 1, generator) for p in inputs)
+        self._mirrored = bool((mirror != 1).any())
 
     def forward(self, features, species):
         """Energies (N,) in eV for features (N, F) of atoms of the given species (N,)."""
-        energies = (features * self.linear.index_select(0, species)).sum(1)
-        if len(self.networks) == 1:
-            return energies + self.scale * self.networks[0](self.inputs[0](features))
-        for z, (inputs, network) in enumerate(zip(self.inputs, self.networks, strict=True)):
-            rows = torch.nonzero(species == z).squeeze(1)
-            energies = energies.index_add(0, rows, self.scale * network(inputs(features.index_select(0, rows))))
+        energies = self._one_sided(features, species)
+        if self._mirrored:
+            energies = 0.5 * (energies + self._one_sided(features * self.mirror, species))
         return energies
 
-    def energies_and_slopes(self, features, species, create_graph=False):
-        """Energies (N,), and their derivatives with the features of the same atom (N, F)."""
+    def _one_sided(self, features, species):
+        energies = (features * self.linear.index_select(0, species)).sum(1)
+        for rows, outputs in by_species(self.networks, self.inputs, features, species):
+            energies = energies.index_add(0, rows, self.scale * outputs.squeeze(1))
+        return energies
+
+    def slopes(self, features, species, create_graph=False):
+        """Energies (N,), and their derivatives with the features of the same atom (1, N, F)."""
         with torch.enable_grad():
             features = features.detach().requires_grad_()
             energies = self(features, species)
             slopes = torch.autograd.grad(energies.sum(), features, create_graph=create_graph)[0]
-        return energies, slopes
+        return energies, slopes.unsqueeze(0)
+
+
+def by_species(networks, inputs, features, species):
+    """Rows (n,) and outputs (n, n_outputs) of the atoms of each species."""
+    for z, (components, network) in enumerate(zip(inputs, networks, strict=True)):
+        rows = torch.nonzero(species == z).squeeze(1)
+        yield rows, network(components(features.index_select(0, rows)))
 
 
 def _layer(n_inputs, n_outputs, generator, gain):

@@ -3,18 +3,22 @@
 import numpy as np
 import torch
 from ase import Atoms
+from sklearn.base import clone
 from torch.nn.utils import vector_to_parameters
 from tqdm import tqdm
 
 from ase_spinml.devices import torch_device, torch_dtype
 from ase_spinml.errors import InputError
 from ase_spinml.models.base import register
+from ase_spinml.models.descriptor_file import from_header, plain, to_header
 from ase_spinml.models.design import KINDS
 from ase_spinml.models.distributed import Workers
 from ase_spinml.models.energy import EnergyModel
 from ase_spinml.models.gap import SpinGAP
+from ase_spinml.models.heads import HEADS, PARITIES, make_head, mirror_signs
+from ase_spinml.models.linear_torques import LinearTorques
 from ase_spinml.models.network_evaluator import NetworkEvaluator
-from ase_spinml.models.networks import Inputs, SpeciesNetworks
+from ase_spinml.models.networks import Inputs
 from ase_spinml.models.training import Schedule, Training
 from ase_spinml.models.training_data import TrainingData, find_inputs
 from ase_spinml.models.training_state import TrainingState
@@ -33,13 +37,18 @@ class SpinNN(EnergyModel):
     weights, give standard deviations. The loss is the sum over kinds of labels of the mean squared residual in units of
     the sigmas.
 
+    Fields of driven systems are no derivatives of an energy. With one of the other heads
+    (:mod:`ase_spinml.models.heads`; Chern et al., arXiv:2604.11513) the model learns exchange fields alone, is
+    ``conservative = False``, and has neither energy nor forces.
+
     Parameters
     ----------
     descriptor : SOSO
     hidden : sequence of int
         Widths of the hidden layers (SiLU).
-    head : "conservative"
-        What the network gives: atomic energies.
+    head : "conservative", "global", "site" or "direct"
+        What the networks give: atomic energies; two potentials E and G of all spins, with H = -dE/dm - e x dG/dm; two
+        potentials of each site with its neighbours frozen; coefficients of covariant vectors.
     n_members : int
         Networks whose mean is the prediction.
     rng : int
@@ -59,6 +68,9 @@ class SpinNN(EnergyModel):
         Epochs without a better validation loss after which to stop.
     max_inputs : int
         Principal components of the features that a network sees.
+    parity : "equilibrium" or "driven", optional
+        Under time reversal: E even and no G, or both parities in E and G. By default the conservative head is in
+        equilibrium and the others are driven. Only descriptors with ``chirality=True`` have odd features.
     device : str or torch.device
         Where networks are trained, "cpu" or "cuda"; linear part and components are computed on the CPU.
     dtype : str or torch.dtype
@@ -70,7 +82,9 @@ class SpinNN(EnergyModel):
 
     Attributes
     ----------
-    linear_ : SpinGAP
+    conservative : bool
+        Whether the fields are derivatives of an energy.
+    linear_ : SpinGAP or LinearTorques
         The linear part; has moment lengths and doubts about outlying frames.
     networks_ : list of SpeciesNetworks
     history_ : list of list of [training loss, validation loss]
@@ -97,13 +111,16 @@ class SpinNN(EnergyModel):
         validation=0.1,
         patience=100,
         max_inputs=256,
+        parity=None,
         device="cpu",
         dtype="float64",
         baseline=None,
         progress=True,
     ):
-        if head != "conservative":
-            raise InputError(f"Expected head='conservative', got {head!r}: other heads are not there yet.")
+        if head not in HEADS:
+            raise InputError(f"Expected head to be one of {', '.join(map(repr, HEADS))}, got {head!r}.")
+        if parity is not None and parity not in PARITIES:
+            raise InputError(f"Expected parity to be 'equilibrium' or 'driven', got {parity!r}.")
         for name, value in {
             "n_members": n_members,
             "epochs": epochs,
@@ -123,6 +140,9 @@ class SpinNN(EnergyModel):
         if not (np.isfinite(learning_rate) and learning_rate > 0):
             raise InputError(f"Expected learning_rate > 0, got {learning_rate!r}.")
         self.descriptor, self.hidden, self.head = descriptor, tuple(widths), head
+        self.parity = parity or ("equilibrium" if head == "conservative" else "driven")
+        self._head = make_head(head, self.parity)
+        self.conservative = self._head.conservative
         self.n_members, self.rng = n_members, rng
         self.sigma_energy, self.sigma_forces = sigma_energy, sigma_forces
         self.sigma_stress, self.sigma_field = sigma_stress, sigma_field
@@ -177,7 +197,7 @@ class SpinNN(EnergyModel):
                 data = data or self._prepared(frames, inputs, workers)
                 found = self._train(data, member, state, workers)
             arrays, header = found
-            self.networks_.append(self._network(inputs, header["scale"], arrays["best_weights"]))
+            self.networks_.append(self._network(inputs, header["scales"], arrays["best_weights"]))
             self.history_.append(header["history"])
             residuals.append(header["errors"])
         self._evaluators = {}
@@ -191,9 +211,9 @@ class SpinNN(EnergyModel):
             found = workers.share(lambda: self._fitted_start(frames))
             state.put("start", *found, now=True)
         arrays, header = found
-        self.linear_ = SpinGAP.from_file_content(_under("linear.", arrays), header)
+        self.linear_ = self._linear_class().from_file_content(_under("linear.", arrays), header)
         self.linear_.baseline = self.baseline
-        self.descriptor_, self.lattice_fitted = self.linear_.descriptor_, self.linear_.lattice_fitted
+        self.descriptor_, self.lattice_fitted = clone(self.descriptor).fit(frames), self.linear_.lattice_fitted
         self.summary_ = self.linear_.summary_
         kinds = range(len(self.descriptor_.species))
         return [Inputs(*(_aligned(arrays[f"{name}{z}"]) for name in ("mean", "directions"))) for z in kinds]
@@ -202,7 +222,7 @@ class SpinNN(EnergyModel):
         linear = self._linear_model().fit(frames)
         arrays, header = linear.to_file_content()
         arrays = {f"linear.{name}": array for name, array in arrays.items()}
-        for z, own in enumerate(find_inputs(linear.descriptor_, frames, self.max_inputs)):
+        for z, own in enumerate(find_inputs(clone(self.descriptor).fit(frames), frames, self.max_inputs)):
             arrays |= {f"mean{z}": own.mean.numpy(), f"directions{z}": own.directions.numpy()}
         return arrays, header
 
@@ -210,11 +230,23 @@ class SpinNN(EnergyModel):
         labels = [self._doubted(self._labels(frame, k), k) for k, frame in enumerate(frames)]
         return TrainingData(self, frames, labels, inputs, workers)
 
+    def _linear_class(self):
+        return SpinGAP if self.conservative else LinearTorques
+
     def _linear_model(self):
-        return SpinGAP(self.descriptor, zeta=1, baseline=self.baseline, rng=self.rng, **self.sigmas)
+        if not self.conservative:
+            return LinearTorques(
+                self.descriptor, self.head, self.parity, self.sigma_field, self.max_inputs, self.baseline
+            )
+        descriptor = self.descriptor
+        if getattr(descriptor, "chirality", False):  # odd features have no place in a linear energy
+            descriptor = clone(descriptor).set_params(chirality=False)
+        return SpinGAP(descriptor, zeta=1, baseline=self.baseline, rng=self.rng, **self.sigmas)
 
     def _doubted(self, label, frame):
-        """Labels that the linear fit found to stand out get its larger standard deviations."""
+        """Labels to learn; those that the linear fit found to stand out get its larger standard deviations."""
+        if not self.conservative:
+            label.energy = label.forces = label.stress = None
         for kind, factor in self.summary_["outliers"].get(str(frame), {}).items():
             name = f"sigma_{kind}"
             label.sigmas[name] = factor * label.sigmas.get(name, self.sigmas[name])
@@ -245,14 +277,16 @@ class SpinNN(EnergyModel):
                 )
         run.choose_best()
         arrays, header = run.state()
-        header |= {"errors": run.errors(validation), "scale": data.scale}
+        header |= {"errors": run.errors(validation), "scales": data.scales}
         state.put(f"member{member}", arrays, header, now=True)
         return arrays, header
 
-    def _network(self, inputs, scale, weights):
+    def _network(self, inputs, scales, weights):
         """Networks of one member, in double precision on the CPU, from its weights (P,)."""
-        linear = linear_weights(self.linear_, self.descriptor_.blocks())
-        network = SpeciesNetworks(inputs, self.hidden, linear, scale, torch.Generator())
+        blocks = self.descriptor_.blocks()
+        linear = linear_weights(self.linear_, blocks).unsqueeze(0) if self.conservative else self.linear_.weights_
+        mirror = mirror_signs(blocks, self.parity)
+        network = self._head.network(inputs, self.hidden, linear, scales, torch.Generator(), mirror)
         vector_to_parameters(torch.as_tensor(weights, dtype=torch.float64), network.parameters())
         return network
 
@@ -270,15 +304,15 @@ class SpinNN(EnergyModel):
         """Standard deviations of the energy (float, eV) and of each field component ((N, 3), eV/mu_B).
 
         The spread of the members and the residuals that validation frames have shown, added in squares; one member has
-        no spread.
+        no spread. A model of torques has no energy and gives nan for it.
         """
         self.check_frame(atoms)
         structure = self.descriptor_.structure(atoms)
         lengths = np.linalg.norm(get_moments(atoms), axis=1)
         energies, spins = self.evaluator().members(structure, lengths)
-        many = len(energies) > 1
-        spread = energies.std(ddof=1) if many else 0.0
-        energy = float(np.hypot(spread, self.noise_["energy"] * len(atoms)))
+        many, energy = len(spins) > 1, np.nan
+        if energies is not None:
+            energy = float(np.hypot(energies.std(ddof=1) if many else 0.0, self.noise_["energy"] * len(atoms)))
         if not fields:
             return energy, np.zeros((len(atoms), 3))
         parts = spins.std(axis=0, ddof=1) if many else np.zeros((len(atoms), 3))
@@ -298,9 +332,11 @@ class SpinNN(EnergyModel):
             "linear": linear,
             "hidden": [int(width) for width in self.hidden],
             "head": self.head,
+            "parity": self.parity,
+            **to_header(self.descriptor_),
             "n_members": int(self.n_members),
             "rng": int(self.rng),
-            "parameters": {k: v.item() if hasattr(v, "item") else v for k, v in parameters.items()} | self.sigmas,
+            "parameters": plain(parameters) | self.sigmas,
             "noise": self.noise_,
             "history": self.history_,
         }
@@ -309,22 +345,24 @@ class SpinNN(EnergyModel):
     @classmethod
     def from_file_content(cls, arrays, header):
         """Inverse of :meth:`to_file_content`; a baseline must be attached again as ``model.baseline``."""
-        linear = SpinGAP.from_file_content(_under("linear.", arrays), header["linear"])
+        descriptor = from_header(header)
         model = cls(
-            linear.descriptor,
+            clone(descriptor),
             header["hidden"],
             header["head"],
             header["n_members"],
             header["rng"],
+            parity=header["parity"],
             **header["parameters"],
         )
-        model.linear_, model.descriptor_, model.summary_ = linear, linear.descriptor_, linear.summary_
+        linear = model._linear_class().from_file_content(_under("linear.", arrays), header["linear"])
+        model.linear_, model.descriptor_, model.summary_ = linear, descriptor, linear.summary_
         model.lattice_fitted, model.baseline_name = linear.lattice_fitted, linear.baseline_name
         model.noise_, model.history_ = header["noise"], header["history"]
         model.networks_ = []
         for k in range(header["n_members"]):
             state = {name: torch.as_tensor(array) for name, array in _under(f"member{k}.", arrays).items()}
-            model.networks_.append(SpeciesNetworks.from_state(state, model.hidden))
+            model.networks_.append(model._head.from_state(state, model.hidden))
         model._evaluators = {}
         return model
 

@@ -56,7 +56,6 @@ class Rows:
         """Amplitude of every column, (M,)."""
         return np.append(amplitudes, 1.0)[self.group]
 
-
     def divided(self, factors):
         """The rows with their standard deviations multiplied by factors (D,)."""
         return replace(self, matrix=self.matrix / factors[:, None], targets=self.targets / factors)

@@ -13,6 +13,8 @@ import torch
 from ase_spinml.models.design import VOIGT, Directions, jacobians, tangents
 from ase_spinml.models.graph import Graph
 
+CHUNK = 32
+"""Components worked on at a time."""
 MATRIX = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
 """Place of each element of a symmetric tensor in Voigt order."""
 
@@ -26,9 +28,10 @@ class StoredFrame:
     components : (n, K)
         Inputs of the networks, zeros where a species has fewer than K.
     derivatives : (n K, D)
-        Along tangents of labelled spins, then positions, then strains in Voigt order.
-    sizes : list of three int
-        Directions of each sort.
+        Along tangents of labelled spins, then positions, then strains in Voigt order. Or (m, K, 2), of each labelled
+        atom's components along the tangents of its own spin.
+    sizes : list of three int, or None
+        Directions of each sort; None with the derivatives by own spins.
     spins : (m,) long; tangents : (m, 2, 3)
         Atoms with a field, and tangents of their spins.
     """
@@ -60,8 +63,11 @@ def sizes_of(label):
     return [2 * int(label.labelled_spins.sum()), 3 * len(label.moments) * forces, 6 * stress]
 
 
-def store(blocks, structure, label, inputs):
-    """The :class:`StoredFrame` of a structure on the CPU, for networks with the given list of Inputs."""
+def store(blocks, structure, label, inputs, centred=False):
+    """The :class:`StoredFrame` of a structure on the CPU, for networks with the given list of Inputs.
+
+    With ``centred``, for networks of which each acts on its own spin alone.
+    """
     graph, kinds = Graph(blocks, structure), range(len(inputs))
     rows = [torch.nonzero(structure.species == z).squeeze(1) for z in kinds]
     components = graph.features.new_zeros(len(structure), width(inputs))
@@ -69,6 +75,9 @@ def store(blocks, structure, label, inputs):
         components[mine, : own.directions.shape[1]] = own(graph.features[mine])
     spins, sizes = np.flatnonzero(label.labelled_spins), sizes_of(label)
     along = structure.positions.new_tensor(tangents(structure.spins.numpy()[spins]))
+    if centred:
+        own = _own_derivatives(graph, inputs)[:, spins].transpose(0, 1) @ along.transpose(1, 2)
+        return StoredFrame(components, own.contiguous(), None, torch.as_tensor(spins), along)
     slopes = components.new_zeros(sum(sizes), *components.shape)
     for columns, part in graph.parts:
         bases = [(structure.species[part.atoms] == z, inputs[z].directions[columns]) for z in kinds]
@@ -80,6 +89,18 @@ def store(blocks, structure, label, inputs):
                     target[:, mine, : basis.shape[1]] += jacobian[:, mine] @ basis
             start += group.count
     return StoredFrame(components, slopes.flatten(1).T.contiguous(), sizes, torch.as_tensor(spins), along)
+
+
+def _own_derivatives(graph, inputs):
+    """Derivatives of the components of every atom by its own spin, (K, n, 3)."""
+    found = []
+    for start in range(0, width(inputs), CHUNK):
+        bases = [own.directions[:, start : start + CHUNK] for own in inputs]
+        most = min(CHUNK, width(inputs) - start)
+        table = torch.stack([torch.nn.functional.pad(basis, (0, most - basis.shape[1])) for basis in bases])
+        sensitivity = table.permute(2, 0, 1)[:, graph.structure.species]
+        found.append(graph.pullback(sensitivity, lattice=False, centred=True).spins)
+    return torch.cat(found)
 
 
 def _directions(structure, sizes, spins, along):
@@ -135,27 +156,37 @@ class StoredGraph:
         self._atoms = [slice(a, a + len(frame)) for a, frame in zip(starts, frames, strict=False)]
         self._labelled = torch.cat([a + frame.spins for a, frame in zip(starts, frames, strict=False)])
         self._tangents = torch.cat([frame.tangents for frame in frames])
+        if frames[0].sizes is None:
+            self._own = torch.cat([frame.derivatives for frame in frames])
 
-    def pullback(self, sensitivity, lattice=True):
+    def pullback(self, sensitivity, lattice=True, centred=False):
         """Derivatives of B energies with dE/dx = ``sensitivity`` (B, N, K), zero where there are no labels.
 
         Returns
         -------
         Slopes
             Differentiable with respect to the sensitivity; without positions and virials if not ``lattice``.
+            ``centred`` is as the frames were stored.
         """
         batch, found = len(sensitivity), []
+        if centred:
+            slopes = torch.einsum("bmk,mkt->bmt", sensitivity.index_select(1, self._labelled), self._own)
+            return Slopes(self._turned(slopes))
         for frame, atoms in zip(self._frames, self._atoms, strict=True):
             products = sensitivity[:, atoms].flatten(1) @ frame.derivatives
             found.append(products.split(frame.sizes, dim=1))
         spins, positions, strains = zip(*found, strict=True)
-        turned = torch.einsum("bnt,nta->bna", torch.cat(spins, dim=1).view(batch, -1, 2), self._tangents)
-        spins = turned.new_zeros(batch, len(self.structure), 3).index_copy(1, self._labelled, turned)
+        spins = self._turned(torch.cat(spins, dim=1).view(batch, -1, 2))
         if not lattice:
             return Slopes(spins)
         positions = [_filled(x, 3 * len(frame)) for x, frame in zip(positions, self._frames, strict=True)]
         strains = torch.stack([_filled(x, 6) for x in strains], dim=1)
         return Slopes(spins, torch.cat(positions, dim=1).view(batch, -1, 3), strains[..., MATRIX])
+
+    def _turned(self, slopes):
+        """Derivatives by spins (B, N, 3) from those along the tangents of labelled ones (B, m, 2)."""
+        turned = torch.einsum("bnt,nta->bna", slopes, self._tangents)
+        return turned.new_zeros(len(slopes), len(self.structure), 3).index_copy(1, self._labelled, turned)
 
 
 def _filled(part, size):

@@ -78,7 +78,7 @@ class Training:
     Parameters
     ----------
     network : torch.nn.Module
-        With ``energies_and_slopes``: SpeciesNetworks.
+        With ``slopes`` and ``centred``, see :mod:`ase_spinml.models.heads`.
     batches, validation : list of Batch or None
         None where this worker has no frame of the batch. Without validation batches, the training loss takes their
         place.
@@ -165,8 +165,8 @@ class Training:
 
     def _squares(self, batch, create_graph):
         graph = batch.graph
-        energies, slopes = self.network.energies_and_slopes(graph.features, batch.species, create_graph)
-        gradient = graph.pullback(slopes.unsqueeze(0), lattice=batch.lattice)
+        energies, slopes = self.network.slopes(graph.features, batch.species, create_graph)
+        gradient = graph.pullback(slopes, lattice=batch.lattice, centred=self.network.centred)
         return squares(batch, predictions(batch, energies, gradient))
 
     def state(self):

@@ -9,7 +9,8 @@ from ase_spinml.devices import torch_dtype
 from ase_spinml.models.baseline import baseline_results, subtract
 from ase_spinml.models.batches import make_batch
 from ase_spinml.models.graph import Graph
-from ase_spinml.models.networks import Inputs, SpeciesNetworks
+from ase_spinml.models.heads import mirror_signs, odd_columns
+from ase_spinml.models.networks import Inputs
 from ase_spinml.models.stored import sizes_of, store, width
 
 MOST = 20_000
@@ -39,8 +40,9 @@ class TrainingData:
         The permutation.
     stored : bool
         Whether derivatives of the components are stored.
-    scale : float
-        Spread of the energies per atom in eV.
+    scales : list of float
+        Units of the networks in eV: the spread of the energies per atom (the size of m_i H_i without energies), or
+        those of a model of torques.
     """
 
     def __init__(self, model, frames, labels, inputs, workers):
@@ -49,19 +51,30 @@ class TrainingData:
         self._mine = set(self.order[workers.rank :: workers.size].tolist())
         self._labels, self._sigmas = labels, model.sigmas
         self._device, self._dtype = workers.device, torch_dtype(model.dtype)
-        self.stored = _worth_storing(labels, width(inputs), model.epochs * model.n_members)
-        self._inputs = inputs
+        self._inputs, self._head = inputs, model._head
+        blocks = descriptor.blocks()
+        self._mirror = mirror_signs(blocks, model.parity)
+        self.stored = not (self._mirror < 0).any() and _worth_storing(
+            labels, width(inputs), model.epochs * model.n_members, self._head.centred
+        )
         self._structures, self._frames = {}, {}
         self._blocks = descriptor.blocks(self._dtype, self._device)
-        blocks, energies = descriptor.blocks(), torch.zeros(len(frames), dtype=torch.float64)
+        energies, turns = torch.zeros(2, len(frames), dtype=torch.float64)
         for k in sorted(self._mine):
             structure = _aligned(descriptor.structure(frames[k]))
+            turns[k] = _turning(labels[k])
             energies[k] = self._remainder(labels[k], frames[k], structure, model)
             if self.stored:
-                self._frames[k] = store(blocks, structure, labels[k], inputs).to(self._device, self._dtype)
+                frame = store(blocks, structure, labels[k], inputs, self._head.centred)
+                self._frames[k] = frame.to(self._device, self._dtype)
             self._structures[k] = descriptor.structure(frames[k], self._dtype, self._device)
-        known = workers.sum(energies)[[label.energy is not None for label in labels]]
-        self.scale = max(float(known.std(correction=0)), 1e-4) if len(known) > 1 else 0.01
+        if self._head.conservative:
+            energies = workers.sum(energies)[[label.energy is not None for label in labels]]
+            turns = workers.sum(turns)[[bool(label.labelled_spins.any()) for label in labels]]
+            known = energies.std(correction=0) if len(energies) > 1 else turns.square().mean().sqrt()
+            self.scales = [max(float(known), 1e-4)]  # also if there is nothing to take a mean of
+        else:
+            self.scales = model.linear_.scales_
 
     @staticmethod
     def _remainder(label, frame, structure, model):
@@ -88,14 +101,21 @@ class TrainingData:
 
     def networks(self, hidden, generator):
         """Untrained networks for these batches: without a linear part, and on the components if they are stored."""
-        inputs = self._inputs
+        inputs, mirror = self._inputs, self._mirror
         if self.stored:
             size = width(inputs)
             unit = torch.eye(size, dtype=torch.float64)
             inputs = [Inputs(unit.new_zeros(size), unit[:, : own.directions.shape[1]]) for own in inputs]
-        linear = torch.zeros(len(inputs), len(inputs[0].mean), dtype=torch.float64)
-        network = SpeciesNetworks(inputs, hidden, linear, self.scale, generator)
+            mirror = unit.new_ones(size)
+        linear = torch.zeros(self._head.count, len(inputs), len(inputs[0].mean), dtype=torch.float64)
+        network = self._head.network(inputs, hidden, linear, self.scales, generator, mirror)
         return network.to(device=self._device, dtype=self._dtype)
+
+
+def _turning(label):
+    """Root mean square of m_i H_i in eV, 0 without field labels."""
+    known = label.labelled_spins
+    return float(np.sqrt(np.mean((label.lengths[known, None] * label.fields[known]) ** 2))) if known.any() else 0.0
 
 
 def _aligned(structure):
@@ -111,15 +131,18 @@ def find_inputs(descriptor, frames, most):
     structures = [descriptor.structure(frame) for frame in frames]
     features = torch.cat([Graph(blocks, structure).features for structure in structures])
     species = torch.cat([structure.species for structure in structures])
-    return [Inputs.of(features[species == z], most) for z in range(len(descriptor.species))]
+    odd = torch.cat([odd_columns(block) for block in blocks.values()])
+    return [Inputs.of(features[species == z], most, odd) for z in range(len(descriptor.species))]
 
 
-def _worth_storing(labels, width, epochs):
+def _worth_storing(labels, width, epochs, centred):
     """Whether the derivatives of ``width`` components by atom are stored.
 
     They cost about as much as one epoch of a frame for each direction of its labels, after which an epoch hardly costs
-    anything; and they are MOST numbers per atom at most.
+    anything; and they are MOST numbers per atom at most. Derivatives by an atom's own spin alone are always few.
     """
+    if centred:
+        return True
     atoms = np.array([len(label.moments) for label in labels])
     directions = np.array([sum(sizes_of(label)) for label in labels])
     return bool(directions.mean() <= epochs and width * (atoms @ directions) <= MOST * atoms.sum())

@@ -20,6 +20,9 @@ _HOME = {
     "write_samples": "manifest",
     "read_manifest": "manifest",
     "regenerate": "manifest",
+    "spin_quenches": "quench",
+    "perturbed_states": "quench",
+    "generate": "labelling",
     "select_diverse": "diversity",
     "frame_features": "diversity",
 }
