@@ -38,6 +38,6 @@ def frames(count=14, offset=0.0):
 
 def model(**options):
     """A small model of the frames."""
-    descriptor = SOSO(["Fe", "Ni"], cutoff=3.2, n_max=4, spin_l_max=2, body_order=3, n_max_angular=2, l_max=2)
-    defaults = {"descriptor": descriptor, "hidden": (8, 8), "epochs": 30, "n_members": 2, "max_inputs": 12}
+    descriptor = SOSO(["Fe", "Ni"], cutoff=3.2, n_max=3, spin_l_max=1, n_max_angular=1, l_max=1)
+    defaults = {"descriptor": descriptor, "hidden": (8, 8), "epochs": 20, "n_members": 2, "max_inputs": 12}
     return SpinNN(**(defaults | SIGMAS | {"progress": False} | options))
