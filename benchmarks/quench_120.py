@@ -60,37 +60,40 @@ def run(side, seed):
 
 
 def draw(frames, side, path):
-    """Vector chirality of the triangles, and the structure factor, at three times."""
+    """Vector chirality of the triangles, and the structure factor, at four times."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 4, figsize=(11, 5.4), layout="constrained")
     chosen = [0, 3, 5, len(frames) - 1]
-    for column, k in enumerate(chosen):
-        upper, lower = axes[:, column]
+    figure, axes = plt.subplots(2, 4, figsize=(10, 4.6), layout="constrained", height_ratios=(0.62, 1))
+    for (upper, lower), k in zip(axes.T, chosen, strict=True):
         spins = get_spins(frames[k]).reshape(side, side, 3)
         a, b, c = spins, np.roll(spins, -1, 0), np.roll(spins, -1, 1)
         chirality = np.linalg.norm(np.cross(a, b) + np.cross(b, c) + np.cross(c, a), axis=-1) * 2 / (3 * np.sqrt(3))
         x, y = frames[k].positions[:, :2].T
-        dots = upper.scatter(x, y, c=chirality.ravel(), s=16, cmap="viridis", vmin=0, vmax=1)
-        upper.set(title=f"t = {TIMES[k]}", aspect="equal", xticks=[], yticks=[])
-        picture(lower, frames[k], side)
-    figure.colorbar(dots, ax=axes[0], label="vector chirality", shrink=0.8)
-    figure.savefig(path, dpi=110)
+        dots = upper.scatter(x, y, c=chirality.ravel(), s=5000 / side**2, cmap="viridis", vmin=0, vmax=1)
+        upper.set(title=f"t = {TIMES[k]}", aspect="equal")
+        waves, factor = reciprocal_picture(frames[k], side)
+        peaks = lower.scatter(*waves.T, c=factor, s=4500 / side**2, cmap="magma", vmin=-5, vmax=0)
+        lower.set(aspect="equal")
+        upper.axis("off")
+        lower.axis("off")
+    figure.colorbar(dots, ax=axes[0], label="vector chirality")
+    figure.colorbar(peaks, ax=axes[1], label="$\\log_{10} S(q)$")
+    figure.savefig(path, dpi=90)
 
 
-def picture(ax, frame, side):
-    """S(q) over two zones."""
-    n = np.arange(-side, side)
+def reciprocal_picture(frame, side):
+    """Wave vectors (M, 2) up to length 5.2 and log10 of S(q) there."""
+    n = np.arange(-2 * side, 2 * side)
     first, second = (part.ravel() for part in np.meshgrid(n, n, indexing="ij"))
     reciprocal = 2 * np.pi * np.linalg.inv(frame.cell.array[:2, :2]).T
-    q = np.outer(first, reciprocal[0]) + np.outer(second, reciprocal[1])
-    near = np.all(np.abs(q) < 5.5, axis=1)
+    waves = np.outer(first, reciprocal[0]) + np.outer(second, reciprocal[1])
+    near = np.linalg.norm(waves, axis=1) < 5.2
     factor = structure_factor(frame, side)[first % side, second % side]
-    ax.scatter(*q[near].T, c=np.log10(factor[near] + 1e-6), s=9, cmap="magma", vmin=-5, vmax=0)
-    ax.set(aspect="equal", xticks=[], yticks=[], xlabel="S(q), log scale")
+    return waves[near], np.log10(factor[near] + 1e-6)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.mixing import SumCalculator
+from ase.io import read
 
 from ase_spinml import Heisenberg, SDModel, SpinDynamics, get_moments, get_spins, set_moments
 from ase_spinml.electrons import Exact, spin_lattice
+from ase_spinml.electrons.leads import SemiInfiniteLead
 from ase_spinml.errors import InputError
 from ase_spinml.moments import cone, store_results
+from ase_spinml.sampling import generate, perturbed_states
 
 # energy per site above the first state, whose own energy comes first; in units of t, six by six twists
 PHASES = {
@@ -302,6 +306,28 @@ def test_spins_on_a_device_move_as_through_ase(coupling):
     np.testing.assert_allclose(results[0], results[1], atol=1e-9)
 
 
+# currents
+
+
+def test_driven_electrons_have_fields_and_no_energy(tmp_path):
+    atoms = spin_lattice("chain", 6, "random", pbc=False, rng=0)
+    leads = (SemiInfiniteLead(), SemiInfiniteLead())
+    options = {"coupling": 1.0, "chemical_potential": 0.3, "temperature": 0.05, "solver": "negf", "leads": leads}
+    still, driven = SDModel(**options), SDModel(**options, voltage=0.5)
+    assert still.conservative
+    assert not driven.conservative
+    fields = [calc.get_property("exchange_fields", atoms) for calc in (still, driven)]
+    assert abs(fields[0] - fields[1]).max() > 1e-3
+    assert "energy" not in driven.implemented_properties
+    assert "energy" in SDModel().implemented_properties
+    with pytest.raises(PropertyNotImplementedError):
+        driven.get_property("energy", atoms)
+    generate(tmp_path / "train.xyz", perturbed_states(atoms, 10.0, rng=0), driven)
+    [frame] = read(tmp_path / "train.xyz", ":")
+    assert frame.calc is None
+    assert frame.arrays["exchange_fields"].any()
+
+
 # refusals
 
 
@@ -323,7 +349,8 @@ def test_spins_on_a_device_move_as_through_ase(coupling):
         ({"hopping": decaying, "rashba": 0.1, "cutoff": 2.0}, "Expected all couplings by shell or all as functions"),
         ({"kpts": (0, 1, 1)}, r"Expected kpts to be three whole numbers above zero or k-points \(K, 3\), got \[0, 1"),
         ({"magnetic_field": (0, 1)}, r"Expected magnetic_field to be one or three finite numbers, got \[0.0, 1.0\]"),
-        ({"solver": "magic"}, "Expected solver to be one of exact, kpm, got 'magic'"),
+        ({"solver": "magic"}, "Expected solver to be one of exact, kpm, negf, got 'magic'"),
+        ({"solver": "negf"}, r"Expected leads=\(left, right\) for solver 'negf', got none"),
         ({"solver": "exact", "voltage": 0.5}, "Expected no voltage with the equilibrium solver 'exact', got voltage="),
         ({"solver": "kpm", "voltage": 0.5}, "Expected no voltage with the equilibrium solver 'kpm', got voltage=0.5"),
         ({"solver": "exact", "moments": 5}, "Expected the options of solver 'exact', got {'moments': 5}: got an"),

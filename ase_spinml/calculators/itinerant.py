@@ -1,25 +1,18 @@
 """Electrons coupled to classical spins as an ASE calculator: the s-d model and its double-exchange limit."""
 
-import importlib
-import inspect
-import numbers
-
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
-from ase.dft.kpoints import monkhorst_pack
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from ase_spinml import checks
 from ase_spinml.calculators.bonds import bond_source
+from ase_spinml.calculators.solvers import checked_coupling, checked_filling, checked_mesh, checked_solver
 from ase_spinml.calculators.term import direction, number
 from ase_spinml.electrons.classical import classical_terms, forces_of_bonds
 from ase_spinml.electrons.ensemble import Ensemble
 from ase_spinml.electrons.sd import SDHamiltonian, block_derivatives, hopping_blocks
 from ase_spinml.errors import InputError
 from ase_spinml.moments import get_moments, transverse, unit_rows
-
-SOLVERS = {"exact": ("ase_spinml.electrons.exact", "Exact"), "kpm": ("ase_spinml.electrons.kpm", "KPM")}
-"""Module and class of every solver, loaded when asked for."""
 
 
 class SDModel(BaseCalculator):
@@ -49,8 +42,9 @@ class SDModel(BaseCalculator):
     temperature : float
         Of the electrons, >= 0.
     solver : str or solver
-        "exact" (:class:`ase_spinml.electrons.exact.Exact`), "kpm" (:class:`ase_spinml.electrons.kpm.KPM`), or an object
-        that is called as these are.
+        "exact" (:class:`ase_spinml.electrons.exact.Exact`), "kpm" (:class:`ase_spinml.electrons.kpm.KPM`), "negf"
+        (:class:`ase_spinml.electrons.driven.NEGF`: leads, a voltage, no energy), or an object that is called as these
+        are.
     device : str, optional
         "cpu" (default) or "cuda".
     chemical_potential : float, optional
@@ -79,8 +73,8 @@ class SDModel(BaseCalculator):
     Attributes
     ----------
     potential : str
-        What ``energy`` is: "free energy" F(N, T) at a fixed filling, "grand potential" Omega(mu, T) at a fixed
-        chemical potential.
+        What ``energy`` is, and what the fields are derivatives of: "free energy" F(N, T) at a fixed filling, "grand
+        potential" Omega(mu, T) at a fixed chemical potential.
     conservative : bool
         Whether the fields are derivatives of the energy.
 
@@ -135,19 +129,22 @@ class SDModel(BaseCalculator):
     ):
         super().__init__()
         checks.not_negative("temperature", temperature)
-        self.coupling = _coupling(coupling)
-        self._filling, self._mu = _filling(filling, chemical_potential, 1.0 if np.isinf(self.coupling) else 2.0)
+        self.coupling = checked_coupling(coupling)
+        self._filling, self._mu = checked_filling(filling, chemical_potential, 1.0 if np.isinf(self.coupling) else 2.0)
         self.temperature = float(temperature)
         quantities = {"hopping": hopping, "rashba": rashba, "superexchange": superexchange}
         self._source = bond_source(quantities, cutoff, reference, tolerance)
-        self._kpts = None if kpts is None else _mesh(kpts)
+        self._kpts = None if kpts is None else checked_mesh(kpts)
         self._disorder = None if disorder is None else np.array(disorder, dtype=float)
         field = np.array(magnetic_field, dtype=float)
         self._field = field if field.ndim else float(field) * np.array([0.0, 0.0, 1.0])
         if self._field.shape != (3,) or not np.isfinite(self._field).all():
             raise InputError(f"Expected magnetic_field to be one or three finite numbers, got {field.tolist()}.")
         self._anisotropy, self._axis = number("anisotropy", anisotropy), direction("axis", axis)
-        self.solver = _solver(solver, device, options)
+        self.solver = checked_solver(solver, device, options)
+        if not getattr(self.solver, "has_energy", True):
+            without = ("energy", "free_energy")
+            self.implemented_properties = [name for name in self.implemented_properties if name not in without]
         self._lattice = self._key = None
 
     @property
@@ -309,52 +306,3 @@ class _Lattice:
             more = forces_of_bonds(n_sites, bonds.i, bonds.j, bonds.vectors, pulls)
             total = total[0] + more[0], total[1] + more[1]
         return total
-
-
-def _coupling(value):
-    if not isinstance(value, numbers.Real) or np.isnan(value) or value == -np.inf:
-        raise InputError(f"Expected coupling to be a number, or numpy.inf for double exchange, got {value!r}.")
-    return float(value)
-
-
-def _filling(filling, chemical_potential, most):
-    """Filling and chemical potential, one of them None."""
-    if chemical_potential is not None:
-        if filling is not None:
-            raise InputError("Expected filling or chemical_potential, got both: give one of them.")
-        return None, number("chemical_potential", chemical_potential)
-    filling = 0.5 * most if filling is None else number("filling", filling)
-    if not 0.0 < filling < most:
-        raise InputError(f"Expected a filling between 0 and {most:.0f} electrons per site, got {filling:g}.")
-    return filling, None
-
-
-def _mesh(kpts):
-    kpts = np.array(kpts)
-    if kpts.shape == (3,) and kpts.dtype.kind in "iu" and (kpts > 0).all():
-        return monkhorst_pack(kpts)
-    if kpts.ndim != 2 or kpts.shape[1] != 3 or not len(kpts) or not np.isfinite(kpts).all():
-        raise InputError(f"Expected kpts to be three whole numbers above zero or k-points (K, 3), got {kpts.tolist()}.")
-    return kpts.astype(float)
-
-
-def _solver(solver, device, options):
-    if callable(solver):
-        if options or device is not None:
-            raise InputError("Expected a solver by name with options of its own, got both an object and options.")
-        return solver
-    if solver == "negf":
-        raise InputError("Expected solver 'exact' or 'kpm', got 'negf': it is not there yet.")
-    checks.choice("solver", solver, SOLVERS)
-    if "voltage" in options:
-        raise InputError(
-            f"Expected no voltage with the equilibrium solver {solver!r}, got voltage={options['voltage']!r}: use "
-            "solver='negf'."
-        )
-    module, name = SOLVERS[solver]
-    build = getattr(importlib.import_module(module), name)
-    try:
-        inspect.signature(build).bind(device=device, **options)
-    except TypeError as error:
-        raise InputError(f"Expected the options of solver {solver!r}, got {options}: {error}.") from None
-    return build(device=device, **options)
