@@ -17,6 +17,7 @@ _HOME = {
     "SpinNN": "models.nn",
     "load_model": "models.base",
     "SpinCalculator": "calculators.ml",
+    "select": "sampling.active",
     "Heisenberg": "calculators.analytic",
     "Zeeman": "calculators.analytic",
     "NonMagnetic": "calculators.analytic",

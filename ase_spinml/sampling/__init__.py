@@ -1,4 +1,4 @@
-"""Frames to train on: spin states times displacements times strains, with a manifest, and the most diverse of them.
+"""Frames to train on: spin states times displacements times strains, with a manifest; which of many frames to label.
 
 Public names are loaded on first use.
 """
@@ -25,6 +25,8 @@ _HOME = {
     "generate": "labelling",
     "select_diverse": "diversity",
     "frame_features": "diversity",
+    "select": "active",
+    "unknown": "active",
 }
 
 __all__ = sorted(_HOME)

@@ -69,26 +69,48 @@ def frame_features(frames, descriptor=None):
     species = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})
     if descriptor is None:
         descriptor = SOSO(species, spin_l_max=2, n_max_angular=4, l_max=2)
-    atomic = [descriptor(frame) for frame in frames]
-    kinds = np.array([name.split()[0] for name in descriptor.get_feature_names_out()])
-    scale = np.ones(len(kinds))
-    square = np.mean(np.concatenate(atomic) ** 2, axis=0)
-    for kind in np.unique(kinds):
-        scale[kinds == kind] = 1.0 / max(np.sqrt(square[kinds == kind].sum()), 1e-300)
-    out = []
-    for frame, features in zip(frames, atomic, strict=True):
-        features, parts = features * scale, []
-        for symbol in species:
+    pools = PooledFeatures(descriptor, species)
+    means = np.array([pools.add(frame) for frame in frames])
+    return pools.scaled(means)
+
+
+class PooledFeatures:
+    """Features of frames as they come, and the scale of the descriptor's blocks over all of them.
+
+    Parameters
+    ----------
+    descriptor : SOSO
+    species : list of str
+        Elements that frames may contain.
+    """
+
+    def __init__(self, descriptor, species):
+        self._descriptor, self._species = descriptor, species
+        self._squares, self._atoms = 0.0, 0
+
+    def add(self, frame):
+        """Means and scatters of a frame's features by element, not yet scaled, (2 S, F) for S elements."""
+        features, parts = self._descriptor(frame), []
+        self._squares = self._squares + np.sum(features**2, axis=0)
+        self._atoms += len(features)
+        for symbol in self._species:
             mine = features[frame.symbols == symbol]
             if not len(mine):
                 mine = np.zeros((1, features.shape[1]))
             share = np.sqrt(np.mean(frame.symbols == symbol))
             parts += [share * mine.mean(axis=0), share * mine.std(axis=0)]
-        out.append(np.concatenate(parts))
-    return np.array(out)
+        return np.array(parts)
+
+    def scaled(self, parts):
+        """Vectors (n, 2 S F) of frames from what :meth:`add` gave for them (n, 2 S, F), by the scale known by now."""
+        kinds = np.array([name.split()[0] for name in self._descriptor.get_feature_names_out()])
+        square, scale = self._squares / self._atoms, np.ones(len(kinds))
+        for kind in np.unique(kinds):
+            scale[kinds == kind] = 1.0 / max(np.sqrt(square[kinds == kind].sum()), 1e-300)
+        return (parts * scale).reshape(len(parts), -1)
 
 
-def farthest_points(points, count, threshold):
+def farthest_points(points, count, threshold, weights=None):
     """Indices of farthest points, and the distance of each to those before it.
 
     Parameters
@@ -98,13 +120,17 @@ def farthest_points(points, count, threshold):
         Most points to choose.
     threshold : float
         Points closer than this to a chosen one are never chosen.
+    weights : (n,) array, optional
+        Each next point has the largest product of weight and distance, the first the largest weight.
     """
     from_mean = np.linalg.norm(points - points.mean(axis=0), axis=1)
-    order, distances = [int(np.argmax(from_mean))], [from_mean.max()]
+    order = [int(np.argmax(from_mean if weights is None else weights))]
+    distances = [from_mean[order[0]]]
+    weights = np.ones(len(points)) if weights is None else weights
     nearest = np.linalg.norm(points - points[order[0]], axis=1)
     nearest[order[0]] = -1.0
     while len(order) < min(count, len(points)):
-        k = int(np.argmax(nearest))
+        k = int(np.argmax(np.where(nearest < threshold, -1.0, weights * nearest)))
         if nearest[k] < threshold:
             break
         order.append(k)
