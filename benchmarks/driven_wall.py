@@ -77,9 +77,9 @@ class Wall:
             record.append((dynamics.get_time(), position, np.angle(across), abs(across) / np.pi, *flows))
 
         time = self.time or DISTANCE * 4 * np.pi / self.voltage
-        interval = max(1, round(time / self.step / 60))
+        interval = max(1, int(time / self.step / 60))
         dynamics.attach(observe, interval=interval)
-        dynamics.run(60 * interval)
+        dynamics.run(interval * round(time / self.step / interval))
         self.record = np.array(record).T
         return self
 

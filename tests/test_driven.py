@@ -5,7 +5,7 @@ import pytest
 
 from ase_spinml import SDModel, SpinDynamics, get_spins, set_moments
 from ase_spinml.electrons import Ensemble, SDHamiltonian, hopping_blocks, spin_lattice
-from ase_spinml.electrons.driven import NEGF
+from ase_spinml.electrons.driven import NEGF, bond_currents
 from ase_spinml.electrons.junction import Junction
 from ase_spinml.electrons.leads import SemiInfiniteLead, WideBandLead
 from ase_spinml.electrons.negf import exchange_fields, steady_state
@@ -115,11 +115,24 @@ def test_several_sets_of_spins_at_once():
 
 
 def test_bonds_carry_the_current():
-    """2 Im tr(h_ji rho_ij) of every bond of a chain is what flows through it."""
-    atoms = spin_lattice("chain", 5, "random", pbc=False, rng=4)
-    atoms.calc = model(NEGF(leads=LEADS, voltage=0.5))
-    solution = atoms.calc.solve(atoms, "bond")
-    assert -2 * np.einsum("paa->p", solution.bond.conj()).imag == pytest.approx(solution.currents[1:-1, 0], abs=1e-10)
+    """All bonds between two slices together; electrons that reach a site leave it, angular momentum turns its spin."""
+    atoms = spin_lattice("square", (5, 4), "random", pbc=(False, True), rng=4)
+    atoms.calc = model(NEGF(leads=square_leads(4), width=4, voltage=0.5))
+    spins, solution = get_spins(atoms), atoms.calc.solve(atoms, "bond")
+    i, j, _, _ = atoms.calc.bond_energies(atoms)
+    flows = bond_currents(np.tile(-np.eye(2), (len(i), 1, 1)), solution.bond)
+    for n in range(4):
+        between = (i // 4 == n) & (j // 4 == n + 1)
+        assert between.sum() == 4
+        assert flows[between].sum(0) == pytest.approx(solution.currents[n + 1], abs=1e-10)
+    arriving = np.zeros((20, 4))
+    np.add.at(arriving, j, flows)
+    np.subtract.at(arriving, i, flows)
+    inner = slice(4, 16)
+    assert arriving[inner, 0] == pytest.approx(np.zeros(12), abs=1e-10)
+    fields = atoms.calc.get_property("exchange_fields", atoms)
+    assert arriving[inner, 1:] == pytest.approx(np.cross(spins, fields)[inner], abs=1e-10)
+    assert np.abs(flows[:, 0]).max() > 1e-3
 
 
 def test_potential_drop_tilts_the_density():

@@ -14,6 +14,7 @@ from ase_spinml.electrons.exact import checked_device
 from ase_spinml.electrons.junction import Junction
 from ase_spinml.electrons.leads import number
 from ase_spinml.electrons.negf import steady_state
+from ase_spinml.electrons.sd import SIGMA
 from ase_spinml.errors import InputError
 
 
@@ -156,6 +157,30 @@ class NEGF:
         green, _, _ = junction.green(energies + 1j * width)
         density = -green.diagonal.diagonal(dim1=2, dim2=3).imag.sum((0, 2)) / np.pi
         return energies, density.cpu().numpy() / n_sites
+
+
+def bond_currents(blocks, bond):
+    """Flow of electrons and of their angular momentum along bonds.
+
+    From site i to site j, -2 Im tr(A rho_ji) electrons and -Im tr((sigma A + A sigma) rho_ji)/2 of the angular
+    momentum sigma/2, per unit of time. Where hopping turns the spin (Rashba) the latter is the mean of what leaves and arrives.
+
+    Parameters
+    ----------
+    blocks : (P, 2, 2) complex array
+        A_b of the Hamiltonian, from i (rows) to j (columns).
+    bond : (..., P, 2, 2) complex array
+        rho_ji, ``bond`` of a solution.
+
+    Returns
+    -------
+    (..., P, 4) array
+        Electrons, and angular momentum along x, y, z.
+    """
+    electrons = np.einsum("pab,...pba->...p", blocks, bond)
+    left, right = np.einsum("sab,pbc->psac", SIGMA, blocks), np.einsum("pab,sbc->psac", blocks, SIGMA)
+    spin = np.einsum("psab,...pba->...ps", 0.25 * (left + right), bond)
+    return -2.0 * np.concatenate([electrons[..., None], spin], axis=-1).imag
 
 
 class _Slices:
