@@ -163,7 +163,8 @@ def bond_currents(blocks, bond):
     """Flow of electrons and of their angular momentum along bonds.
 
     From site i to site j, -2 Im tr(A rho_ji) electrons and -Im tr((sigma A + A sigma) rho_ji)/2 of the angular
-    momentum sigma/2, per unit of time. Where hopping turns the spin (Rashba) the latter is the mean of what leaves and arrives.
+    momentum sigma/2, per unit of time. Where hopping turns the spin (Rashba) the latter is the mean of what leaves and
+    what arrives.
 
     Parameters
     ----------
