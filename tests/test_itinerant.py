@@ -6,7 +6,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.mixing import SumCalculator
 from ase.io import read
 
-from ase_spinml import Heisenberg, SDModel, SpinDynamics, get_moments, get_spins, set_moments
+from ase_spinml import Heisenberg, SDModel, SpinDynamics, SpinLatticeDynamics, get_moments, get_spins, set_moments
 from ase_spinml.electrons import Exact, spin_lattice
 from ase_spinml.electrons.leads import SemiInfiniteLead
 from ase_spinml.errors import InputError
@@ -292,6 +292,18 @@ def test_a_spin_precesses_in_its_exchange_field():
     expected = 0.3 * np.array([np.cos(turned), np.sin(turned)])
     np.testing.assert_allclose(found[0, :2], expected, atol=1e-5)
     np.testing.assert_allclose(found[0, 2], start[0, 2], atol=1e-9)
+
+
+def test_atoms_and_spins_together_keep_the_total_energy():
+    atoms = spin_lattice("triangular", (4, 4), "120", pbc=False)
+    set_moments(atoms, cone(get_spins(atoms), 20.0, 0, filled=True))
+    atoms.calc = SDModel(decaying, coupling=2.0, temperature=0.1, superexchange=weaker, cutoff=2.4)
+    energies = []
+    dynamics = SpinLatticeDynamics(atoms, 0.005, gyromagnetic_ratio=1.0)
+    dynamics.attach(lambda: energies.append(atoms.get_total_energy()))
+    dynamics.run(50)
+    assert atoms.get_kinetic_energy() > 1e-2
+    assert np.ptp(energies) < 1e-3 * atoms.get_kinetic_energy()
 
 
 @pytest.mark.parametrize("coupling", [6.0, np.inf])
