@@ -17,6 +17,7 @@ Sources: K. Barros and Y. Kato, Phys. Rev. B 88, 235101 (2013); Z. Wang, G.-W. C
 Chem. Phys. 148, 094107 (2018).
 """
 
+import numbers
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +84,7 @@ class KPM:
         whole = {"moments": (moments, 4), "probing": (probing, 1)}
         whole |= {name: (n, 1) for name, n in (("random", random), ("truncation", truncation)) if n is not None}
         for name, (value, least) in whole.items():
-            if int(value) != value or value < least:
+            if not isinstance(value, numbers.Integral) or value < least:
                 raise InputError(f"Expected {name} to be a whole number of at least {least}, got {value}.")
         if random is not None and truncation is not None:
             raise InputError("Expected random vectors or a truncation, got both: give one of them.")
@@ -93,7 +94,7 @@ class KPM:
             np.shape(bounds) == (2,) and np.isfinite(bounds).all() and bounds[0] < bounds[1]
         ):
             raise InputError(f"Expected bounds to be two energies, the lower one first, got {bounds}.")
-        self.moments = 2 * (int(moments) // 2)
+        self.moments = 2 * (moments // 2)
         self.probing, self.random, self.truncation = probing, random, truncation
         self.kernel, self.bounds = kernel, bounds
         self._seed = int(np.random.default_rng(rng).integers(2**63))
@@ -105,6 +106,7 @@ class KPM:
 
         The energy alone takes a third of the time.
         """
+        spins = np.asarray(spins, float)
         twists = np.zeros((1, 3)) if twists is None else np.asarray(twists, float)
         self._prepare(hamiltonian, twists)
         series = Series(self.moments, *self._bounds, ensemble.temperature, self.kernel)
