@@ -1,7 +1,6 @@
 """A quench of the triangular s-d model to its 120 degree order: structure factor and energy against time.
 
-    OMP_NUM_THREADS=1 python benchmarks/quench_120.py
-    OMP_NUM_THREADS=1 python benchmarks/quench_120.py --figure docs/figures/quench.png
+    OMP_NUM_THREADS=1 python benchmarks/quench_120.py --figure docs/figures/quench.png > docs/results/quench_120.txt
 
 24 x 24 sites, half filling, J = 6 t, electrons at T = 0.01 t; random spins, then damping 0.2 and no noise. Fields from
 the kernel polynomial method (256 moments, probing 4); at the end, those of exact diagonalisation beside them. S(q) =
