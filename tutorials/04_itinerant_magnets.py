@@ -145,9 +145,9 @@ def draw():
     axes[1].set_xticks(list(errors))
     times, above, peak = np.array(history).T
     axes[2].plot(times, peak, "o-", label="S(K) + S(K')")
-    axes[2].plot(times, above / above[0], "s-", label="energy above 120°, relative")
+    axes[2].plot(times, above / above[0], "s-", label="energy, relative")
     axes[2].set(xlabel="time [1/t]", title="quench, n = 1, J = 6 t")
-    axes[2].legend(frameon=False, loc=(0.4, 0.24))
+    axes[2].legend(frameon=False, loc=(0.45, 0.26))
     return figure
 
 
