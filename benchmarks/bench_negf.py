@@ -116,8 +116,10 @@ def dense_seconds(junction):
 
 def cost():
     """Time of one field evaluation, V = 0.5, T = 0.02, tolerance 1e-6, and per energy, beside the dense inverse."""
-    print("\ncost of all fields: V = 0.5, T = 0.02, tolerance 1e-6, a ferromagnet; processor ms")
-    print(f"{'length':>8}{'width':>7}{'energies':>10}{'fields':>10}{'per energy':>12}{'dense inverse':>15}{'ratio':>8}")
+    print(
+        "\ncost of all fields: V = 0.5, T = 0.02, tolerance 1e-6, ferromagnet, J = 0.5; processor time in milliseconds"
+    )
+    print(f"{'length':>8}{'width':>7}{'energies':>10}{'fields':>10}{'per energy':>12}{'inverse':>15}{'ratio':>8}")
     rows = []
     for length, width in [(10, 1), (20, 1), (40, 1), (80, 1), (160, 1), (320, 1), (20, 4), (20, 8), (20, 16)]:
         spins = np.tile([0.0, 0.0, 1.0], (length, width, 1))
@@ -140,9 +142,9 @@ def draw(curves, rows, path):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     for (voltage, temperature), points in curves.items():
         count, error = np.array(points).T
-        left.loglog(count, error, "o-", markersize=4, label=f"V = {voltage:g} t, T = {temperature:g} t")
+        left.semilogy(count, error, "o-", markersize=4, label=f"V = {voltage:g} t, T = {temperature:g} t")
     left.set(xlabel="energies", ylabel="largest error of the density matrix", title="convergence, 20 random spins")
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="upper right")
     chain = np.array([row for row in rows if row[1] == 1])
     right.loglog(chain[:, 0], 1e3 * chain[:, 3] / chain[:, 2], "o-", label="recursive, a batch of energies")
     right.loglog(chain[:, 0], 1e3 * chain[:, 4], "s-", label="dense inverse, NumPy")

@@ -55,7 +55,7 @@ class Wall:
             chemical_potential=self.chemical_potential,
             temperature=TEMPERATURE,
             anisotropy=self.easy,
-            solver=NEGF(leads=leads, voltage=self.voltage, width=self.rows, tolerance=1e-6),
+            solver=NEGF(leads=leads, voltage=self.voltage, width=self.rows, accuracy=1e-6),
         )
         if self.hard:
             atoms.calc = SumCalculator([model, Anisotropy(uniaxial=-self.hard, axis=(0, 1, 0))])
@@ -124,6 +124,21 @@ def runs():
     yield "hard axis 0.04", Wall(0.5, hard=0.04)
 
 
+def spirals(coupling=2.0, chemical_potentials=(-3.5, -3.0, -2.5, -2.0, -1.5, -1.0, 0.0)):
+    """Print filling, stiffness A in dOmega = A q^2 per site, and wave number of the lowest spiral of a long chain."""
+    k = 2 * np.pi * (np.arange(4000) + 0.5) / 4000
+    waves = np.linspace(0, np.pi, 181)
+    half = 0.5 * waves[:, None]
+    split = np.sqrt((2 * np.sin(k) * np.sin(half)) ** 2 + coupling**2)
+    bands = np.concatenate([-2 * np.cos(k) * np.cos(half) - split, -2 * np.cos(k) * np.cos(half) + split], axis=1)
+    print(f"spirals of the chain, J = {coupling:g} t\n{'mu':>6}{'electrons':>11}{'A':>9}{'lowest q / pi':>15}")
+    for mu in chemical_potentials:
+        potential = -2 * TEMPERATURE * np.logaddexp(0, (mu - bands) / TEMPERATURE).mean(axis=1)
+        filling = (1 - np.tanh((bands[0] - mu) / (2 * TEMPERATURE))).mean()
+        stiffness = (potential[1] - potential[0]) / waves[1] ** 2
+        print(f"{mu:>6.1f}{filling:>11.3f}{stiffness:>9.4f}{waves[potential.argmin()] / np.pi:>15.2f}")
+
+
 def draw(walls, path):
     """Position against time, velocity against voltage, and what stops a wall."""
     import matplotlib
@@ -142,18 +157,25 @@ def draw(walls, path):
         xlabel=r"time / $\hbar t^{-1}$", ylabel="sites moved", xlim=(0, 720), title="40 sites (lines), 60 (dashes)"
     )
     left.legend(frameon=False)
+    ratio = middle.inset_axes([0.62, 0.1, 0.36, 0.3], ylim=(0.988, 0.997), ylabel=r"$\div\, V/4\pi$")
     for length, marker in ((40, "o"), (60, "x")):
         chosen = [wall for (size, _), wall in driven.items() if size == length]
         values, errors = np.transpose([wall.slope(1) for wall in chosen])
-        voltages = [wall.voltage for wall in chosen]
+        voltages = np.array([wall.voltage for wall in chosen])
         middle.errorbar(voltages, values, errors, fmt=marker, capsize=4, label=f"{length} sites")
+        adiabatic = voltages[1:] / (4 * np.pi)
+        ratio.errorbar(voltages[1:], values[1:] / adiabatic, errors[1:] / adiabatic, fmt=marker, capsize=4)
     straight = np.array([0.0, 1.0])
     middle.plot(straight, straight / (4 * np.pi * (1 + DAMPING**2)), "k:", label=r"$V/4\pi(1+\alpha^2)$")
-    middle.set(xlabel="voltage / t", ylabel=r"velocity / sites $t\,\hbar^{-1}$", title="mean velocity")
+    ratio.axhline(1 / (1 + DAMPING**2), color="k", linestyle=":")
+    middle.set(xlabel="voltage / t", ylabel=r"sites $t\,\hbar^{-1}$", title="mean velocity, standard errors")
     middle.legend(frameon=False)
     for name, wall in walls:
         if name in ("K = 0.05", "K = 0.10", "hard axis 0.04"):
             right.plot(wall.record[0], wall.record[1] - wall.record[1, 0], label=name)
+    hard = dict(walls)["hard axis 0.04"]
+    angle = 0.5 * np.arcsin(hard.record[5].mean() / (2 * hard.width * hard.hard))
+    right.axhline(hard.width * angle / DAMPING, color="C2", linestyle=":", label=r"$\Delta\varphi/\alpha$")
     free = driven[40, 0.5]
     right.plot(free.record[0], free.record[1] - free.record[1, 0], "k:", label="K = 0.005")
     right.set(xlabel=r"time / $\hbar t^{-1}$", ylabel="sites moved", title="V = 0.5 t: what holds a wall back")
@@ -162,7 +184,8 @@ def draw(walls, path):
 
 
 if __name__ == "__main__":
-    print(HEADER)
+    spirals()
+    print(f"\nwalls\n{HEADER}")
     walls = []
     for name, wall in runs():
         walls.append((name, wall.run()))

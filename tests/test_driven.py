@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.io import read
 
 from ase_spinml import SDModel, SpinDynamics, get_spins, set_moments
 from ase_spinml.electrons import Ensemble, SDHamiltonian, hopping_blocks, spin_lattice
@@ -31,7 +33,7 @@ def half_metal(length, voltage, centre, **options):
     x = (np.arange(length) - centre) / 3.0
     set_moments(atoms, np.stack([1 / np.cosh(x), 0 * x, -np.tanh(x)], axis=1))
     lead = SemiInfiniteLead(onsite=-2.0)
-    solver = NEGF(leads=(lead, lead), voltage=voltage, tolerance=1e-6)
+    solver = NEGF(leads=(lead, lead), voltage=voltage, accuracy=1e-6)
     settings = {"coupling": 2.0, "chemical_potential": -3.0, "temperature": 0.03, "anisotropy": 0.005}
     atoms.calc = SDModel(**settings, solver=solver)
     return atoms
@@ -102,6 +104,24 @@ def test_without_voltage_it_is_a_long_lattice(lattice, size, ends):
     assert len(energies) == (5 if width == 1 else 7)
 
 
+def test_solver_by_name_in_a_run(tmp_path, capsys):
+    """No energy: logs say nan, trajectories keep the moments."""
+    atoms = half_metal(12, 0.5, 5.5)
+    by_hand = atoms.calc.get_property("exchange_fields", atoms)
+    lead = SemiInfiniteLead(onsite=-2.0)
+    options = {"coupling": 2.0, "chemical_potential": -3.0, "temperature": 0.03, "anisotropy": 0.005}
+    atoms.calc = SDModel(**options, solver="negf", leads=(lead, lead), voltage=0.5, accuracy=1e-6)
+    assert atoms.calc.get_property("exchange_fields", atoms) == pytest.approx(by_hand, abs=1e-12)
+    assert not atoms.calc.conservative
+    with pytest.raises(PropertyNotImplementedError):
+        atoms.get_potential_energy()
+    move(atoms, 2, logfile="-", trajectory=str(tmp_path / "wall.traj"))
+    assert "nan" in capsys.readouterr().out
+    assert get_spins(read(tmp_path / "wall.traj")) == pytest.approx(get_spins(atoms), abs=1e-12)
+    with pytest.raises(InputError, match=r"Expected leads=\(left, right\) for solver 'negf', got none"):
+        SDModel(chemical_potential=0.0, solver="negf")
+
+
 def test_several_sets_of_spins_at_once():
     sites = [spin_lattice("chain", 4, "random", pbc=False, rng=seed) for seed in (1, 2)]
     hamiltonian = SDHamiltonian(4, [0, 1, 2], [1, 2, 3], hopping_blocks(np.ones(3)), 1.0)
@@ -164,6 +184,19 @@ def test_a_wall_follows_the_electrons():
     move(atoms, 20, damping=0.1)
     expected = 9.0 + 40 * current / (2 * 1.01)
     assert wall_position(atoms) == pytest.approx(expected, abs=0.02)
+
+
+def test_angular_momentum_of_a_moving_wall():
+    """What the spins gain along z is what electrons bring less what damping takes."""
+    atoms = half_metal(36, 1.0, 16.0)
+    move(atoms, 3, timestep=1.0)
+    before, currents = get_spins(atoms), atoms.calc.solve(atoms).currents
+    move(atoms, 1, timestep=0.1)
+    change = get_spins(atoms) - before
+    damping = 0.1 * np.cross(before, change)[:, 2].sum()
+    brought = 0.1 * (currents[0, 3] - currents[-1, 3])
+    assert change[:, 2].sum() == pytest.approx(brought - damping, rel=1e-3)
+    assert damping > 0.002 * brought
 
 
 def test_no_wall_moves_without_voltage():

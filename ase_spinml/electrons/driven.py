@@ -58,8 +58,9 @@ class NEGF:
     potential_drop : bool
         Whether site energies and the bands of the leads follow the voltage in a linear ramp
         (:meth:`ase_spinml.electrons.junction.Junction.with_potential_drop`).
-    tolerance : float
-        Bound of the error of each integral over energies.
+    accuracy : float
+        Bound of the error of each integral over energies, the tolerance of
+        :func:`~ase_spinml.electrons.negf.steady_state`.
 
     Attributes
     ----------
@@ -77,7 +78,15 @@ class NEGF:
     has_energy = False
 
     def __init__(
-        self, device=None, *, leads=None, voltage=0.0, width=1, bath=0.0, potential_drop=False, tolerance=1e-8
+        self,
+        device=None,
+        *,
+        leads=None,
+        voltage=0.0,
+        width=1,
+        bath=0.0,
+        potential_drop=False,
+        accuracy=1e-8,
     ):
         if leads is None:
             raise InputError(
@@ -86,7 +95,7 @@ class NEGF:
         if not isinstance(width, (int, np.integer)) or width < 1:
             raise InputError(f"Expected width to be a whole number of sites above zero, got {width}.")
         self.device, self.leads, self.width, self.bath = checked_device(device), leads, int(width), bath
-        self.voltage, self.potential_drop, self.tolerance = number("voltage", voltage), potential_drop, tolerance
+        self.voltage, self.potential_drop, self.accuracy = number("voltage", voltage), potential_drop, accuracy
         self._slices = None
 
     @property
@@ -128,7 +137,7 @@ class NEGF:
         if spins.ndim == 3:
             return DrivenSolution.stack([self(hamiltonian, frame, ensemble, None, density) for frame in spins])
         junction = self.junction(hamiltonian, spins)
-        state = steady_state(junction, mu, self.voltage, ensemble.temperature, self.tolerance)
+        state = steady_state(junction, mu, self.voltage, ensemble.temperature, self.accuracy)
         site, bond = hamiltonian.density(self._slices.entries(state.density, state.bonds))
         return DrivenSolution(
             None,
