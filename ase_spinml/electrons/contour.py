@@ -47,7 +47,7 @@ def fermi_rule(temperature, bandwidth, tolerance):
     temperature : float
         T > 0, with k_B = 1.
     bandwidth : float
-        The error is bounded for \\|e\\| up to it.
+        The error is bounded for |e| up to it.
     tolerance : float
         Bound of the error.
 
@@ -64,8 +64,8 @@ def fermi_rule(temperature, bandwidth, tolerance):
     energies = np.geomspace(1e-2, max(bandwidth / temperature, 100.0), 2000)
     energies = np.concatenate([-energies[::-1], energies])
     fermi = 0.5 * (1 - np.tanh(energies / 2))
-    for upwards in UPWARDS:
-        points, weights = _rule(upwards, max(bandwidth / temperature, 1.0))
+    for count in UPWARDS:
+        points, weights = _rule(count, max(bandwidth / temperature, 1.0))
         values = 0.5 + 2 * (weights[:, None] / (points[:, None] - energies)).sum(axis=0).real
         error = np.abs(values - fermi).max()
         if error <= tolerance:
@@ -76,18 +76,16 @@ def fermi_rule(temperature, bandwidth, tolerance):
     )
 
 
-def _rule(upwards, bandwidth):
-    """As :func:`fermi_rule`, in units of the temperature and with a given number of points on the way up."""
+def _rule(count, bandwidth):
+    """As :func:`fermi_rule`, in units of the temperature and with ``count`` points on the way up."""
     height = 2 * np.pi * POLES
     poles = 1j * np.pi * (2 * np.arange(POLES) + 1)
-    x, along = _half_fermi(ALONG)
-    u, up = np.polynomial.legendre.leggauss(upwards)
+    x, weights = _half_fermi(ALONG)
+    u, up = np.polynomial.legendre.leggauss(count)
     scale = np.sqrt(2.5 * height * bandwidth)
     y, dy = height + scale * (1 + u) / (1 - u), 2 * scale * up / (1 - u) ** 2
     points = np.concatenate([poles, 1j * height + x, 1j * height - x, 1j * y])
-    return points, np.concatenate(
-        [np.ones(POLES), np.stack([1j * along, -1j * along]).ravel() / (2 * np.pi), dy / (2 * np.pi)]
-    )
+    return points, np.concatenate([np.full(POLES, 2 * np.pi), 1j * weights, -1j * weights, dy]) / (2 * np.pi)
 
 
 def _half_fermi(n):
