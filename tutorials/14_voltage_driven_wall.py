@@ -27,9 +27,7 @@ from ase_spinml import (
     set_moments,
 )
 from ase_spinml.analysis import curl
-from ase_spinml.electrons import spin_lattice
-from ase_spinml.electrons.driven import NEGF
-from ase_spinml.electrons.leads import SemiInfiniteLead
+from ase_spinml.electrons import NEGF, SemiInfiniteLead, spin_lattice
 
 # %% [markdown]
 # ## Electrons between two leads
@@ -47,7 +45,7 @@ rng = np.random.default_rng(0)
 def electrons(voltage):
     """The torques of the electrons, from Green functions."""
     lead = SemiInfiniteLead(onsite=-COUPLING)
-    solver = NEGF(leads=(lead, lead), voltage=voltage, tolerance=1e-6)
+    solver = NEGF(leads=(lead, lead), voltage=voltage, accuracy=1e-6)
     return SDModel(coupling=COUPLING, chemical_potential=MU, temperature=TEMPERATURE, solver=solver)
 
 

@@ -13,6 +13,12 @@ _HOME = {
     "hopping_blocks": "sd",
     "Exact": "exact",
     "KPM": "kpm",
+    "NEGF": "driven",
+    "SemiInfiniteLead": "leads",
+    "WideBandLead": "leads",
+    "BlockLead": "leads",
+    "Junction": "junction",
+    "steady_state": "negf",
 }
 
 __all__ = sorted(_HOME)
