@@ -19,9 +19,11 @@ from ase_spinml import (
     load_model,
     set_moments,
 )
+from ase_spinml.descriptors.structure import concatenate
 from ase_spinml.errors import InputError
 from ase_spinml.models.batches import make_batch
 from ase_spinml.models.distributed import Workers
+from ase_spinml.models.graph import Graph
 from ase_spinml.models.labels import read_labels
 from ase_spinml.models.training import Schedule, Training
 from ase_spinml.moments import random_directions, rotate
@@ -173,8 +175,12 @@ def test_a_batch_of_frames_has_the_loss_of_its_frames(frames):
     model = network(epochs=2).fit(frames[:4])
     blocks, structures = model.descriptor_.blocks(), [model.descriptor_.structure(f) for f in frames[:4]]
     labels = [read_labels(f) for f in frames[:4]]
-    whole = make_batch(blocks, structures, labels, SIGMAS)
-    single = [make_batch(blocks, [s], [label], SIGMAS) for s, label in zip(structures, labels, strict=True)]
+
+    def batch(structures, labels):
+        return make_batch(Graph(blocks, concatenate(structures)), structures, labels, SIGMAS)
+
+    whole = batch(structures, labels)
+    single = [batch([s], [label]) for s, label in zip(structures, labels, strict=True)]
     schedule = Schedule(epochs=1, learning_rate=1e-3, patience=1, seed=[0])
     alone = Workers(torch.device("cpu"))
     errors = [

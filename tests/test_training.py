@@ -16,7 +16,8 @@ from training_samples import frames, model
 from ase_spinml import SOSO, Zeeman, load_model
 from ase_spinml.errors import InputError
 from ase_spinml.models import training_data, training_state
-from ase_spinml.models.distributed import Workers
+from ase_spinml.models.distributed import Workers, own_device
+from ase_spinml.models.labels import read_labels
 from ase_spinml.models.training import Training
 
 HEAD = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from training_samples import frames, model"
@@ -227,6 +228,9 @@ def test_single_precision_has_the_losses_of_double_precision(most, monkeypatch):
     single = model(**options, dtype="float32").fit(frames(offset=-8e3))  # eV per atom, as energies with core electrons
     assert np.allclose(single.history_, double.history_, rtol=1e-5)
     assert weights(single.networks_[0]).dtype == torch.float64
+    for one, two in zip(single.networks_[0].inputs, double.networks_[0].inputs, strict=True):
+        assert torch.equal(one.mean, two.mean)
+        assert torch.equal(one.directions, two.directions)
     atoms, found = frames(15)[14], [m.predict(frames(15)[14]) for m in (double, single)]
     assert found[1]["energy"] + 8e3 * len(atoms) == pytest.approx(found[0]["energy"], abs=1e-5)
     assert np.allclose(found[1]["exchange_fields"], found[0]["exchange_fields"], rtol=0, atol=1e-6)
@@ -239,6 +243,49 @@ def test_stored_derivatives_are_those_of_the_descriptor(monkeypatch):
         fitted = model(n_members=1).fit(frames())
         histories.append(fitted.history_)
     assert np.allclose(*histories, rtol=1e-9)
+
+
+def losses(fitted, sample):
+    """Sum over kinds of labels of the mean squared error of predictions, in units of the sigmas."""
+    squares = {"energy": [], "forces": [], "stress": [], "field": []}
+    for atoms in sample:
+        label, found = read_labels(atoms), fitted.predict(atoms)
+        if label.energy is not None and fitted.conservative:
+            squares["energy"].append([(found["energy"] - label.energy) / len(atoms)])
+        for kind in ("forces", "stress"):
+            if getattr(label, kind) is not None and fitted.conservative:
+                squares[kind].append((found[kind] - getattr(label, kind)).ravel())
+        known = label.labelled_spins
+        squares["field"].append((found["exchange_fields"][known] - label.fields[known]).ravel() if known.any() else [])
+    return sum(
+        np.mean((np.concatenate(x) / fitted.sigmas[f"sigma_{kind}"]) ** 2) for kind, x in squares.items() if len(x)
+    )
+
+
+CHIRAL = {"descriptor": SOSO(["Fe", "Ni"], cutoff=3.2, n_max=3, n_max_angular=1, l_max=1, chirality=True)}
+
+
+@pytest.mark.parametrize("most", [0, 20_000])
+@pytest.mark.parametrize(
+    ("options", "tolerance"),
+    [
+        ({}, 1e-9),
+        ({"dtype": "float32"}, 1e-5),
+        (CHIRAL, 1e-9),
+        (CHIRAL | {"dtype": "float32"}, 1e-5),
+        (CHIRAL | {"head": "global", "parity": "equilibrium"}, 1e-9),
+        (CHIRAL | {"head": "site"}, 1e-9),
+        (CHIRAL | {"head": "direct", "dtype": "float32"}, 1e-5),
+    ],
+)
+def test_what_the_training_has_seen_is_what_the_model_predicts(options, tolerance, most, monkeypatch):
+    monkeypatch.setattr(training_data, "MOST", most)
+    sample = frames()
+    fitted = model(n_members=1, validation=0.3, **options).fit(sample)
+    kept = np.random.default_rng(0).permutation(len(sample))[:4]
+    best = min(validation for _, validation in fitted.history_[0])
+    assert losses(fitted, [sample[k] for k in kept]) == pytest.approx(best, rel=tolerance)
+    assert fitted.history_[0][-1][0] < 0.999 * fitted.history_[0][0][0]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
@@ -318,3 +365,25 @@ def test_alone_there_is_nothing_to_join(monkeypatch):
     workers = Workers.join(torch.device("cpu"))
     assert (workers.rank, workers.size) == (0, 1)
     assert not dist.is_initialized()
+
+
+def test_a_process_group_that_does_not_fit_the_device_is_refused(monkeypatch):
+    for name, value in {"is_initialized": True, "get_backend_config": "cuda:nccl", "get_backend": "nccl"}.items():
+        monkeypatch.setattr(dist, name, lambda value=value: value)
+    assert message_of(Workers.join, torch.device("cpu")) == (
+        "Expected a process group that sends tensors of device='cpu', got the backend nccl: make it with "
+        "init_process_group('gloo') for CPUs, 'nccl' for CUDA."
+    )
+
+
+def test_each_worker_has_a_cuda_device_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for rank in (0, 1):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert own_device(torch.device("cuda")) == torch.device("cuda", rank)
+        assert own_device(torch.device("cuda:0")) == torch.device("cuda", 0)
+        assert own_device(torch.device("cpu")) == torch.device("cpu")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert message_of(own_device, torch.device("cuda")) == (
+        "Expected at most 2 workers on this machine, one for each CUDA device, got 3."
+    )

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ase_spinml.descriptors.structure import concatenate
 from ase_spinml.models.design import KINDS, VOIGT
-from ase_spinml.models.graph import Graph
 from ase_spinml.models.heads import spin_slopes
-from ase_spinml.models.stored import StoredGraph
 
 
 @dataclass
@@ -18,7 +15,7 @@ class Batch:
 
     Attributes
     ----------
-    graph : Graph or StoredGraph
+    graph : Graph, StoredGraph or ComponentGraph
         All frames as one, N atoms.
     species : (N,) long
     frames : (N,) long
@@ -46,20 +43,19 @@ class Batch:
         return "forces" in self.rows or "stress" in self.rows
 
 
-def make_batch(blocks, structures, labels, sigmas, stored=None):
+def make_batch(graph, structures, labels, sigmas):
     """A :class:`Batch` of frames, on the device and in the precision of their structures.
 
     Parameters
     ----------
-    blocks : dict of descriptor blocks
+    graph : Graph, StoredGraph or ComponentGraph
+        All frames as one.
     structures : list of Structure
     labels : list of Labels
     sigmas : dict
         sigma_energy, sigma_forces, sigma_stress, sigma_field.
-    stored : list of StoredFrame, optional
-        The batch has their components as features; without them those of the blocks.
     """
-    joined = concatenate(structures)
+    joined = graph.structure
 
     def put(x):
         return joined.positions.new_tensor(np.asarray(x))
@@ -71,7 +67,7 @@ def make_batch(blocks, structures, labels, sigmas, stored=None):
             rows[kind] = torch.as_tensor(index, device=joined.species.device), put(targets), put(spreads)
     lengths = np.concatenate([label.lengths for label in labels])
     return Batch(
-        graph=Graph(blocks, joined) if stored is None else StoredGraph(joined, stored),
+        graph=graph,
         species=joined.species,
         frames=joined.frames,
         rows=rows,

@@ -58,7 +58,7 @@ class Workers:
         if not dist.is_initialized():
             if not all(name in os.environ for name in TORCHRUN) or int(os.environ["WORLD_SIZE"]) < 2:
                 return cls(device)
-            device = _own(device)
+            device = own_device(device)
             cuda = device.type == "cuda"
             dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE, device_id=device if cuda else None)
             atexit.register(_leave)
@@ -67,7 +67,7 @@ class Workers:
                 f"Expected a process group that sends tensors of device={device.type!r}, got the backend "
                 f"{dist.get_backend()}: make it with init_process_group('gloo') for CPUs, 'nccl' for CUDA."
             )
-        return cls(_own(device), dist.get_rank(), dist.get_world_size())
+        return cls(own_device(device), dist.get_rank(), dist.get_world_size())
 
     @property
     def first(self):
@@ -105,7 +105,7 @@ class Workers:
         return found[0] if found else None
 
 
-def _own(device):
+def own_device(device):
     """The device of this worker among those of its machine."""
     if device.type != "cuda" or device.index is not None or "LOCAL_RANK" not in os.environ:
         return device

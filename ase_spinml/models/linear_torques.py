@@ -5,6 +5,7 @@ import torch
 from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
 
+from ase_spinml.descriptors.structure import concatenate
 from ase_spinml.errors import InputError
 from ase_spinml.models.baseline import baseline_results, subtract
 from ase_spinml.models.batches import make_batch
@@ -68,7 +69,7 @@ class LinearTorques(EnergyModel):
         structures = (self.descriptor_.structure(frame) for frame in frames)
         sigmas = {"sigma_field": self.sigma_field}
         batches = (
-            make_batch(blocks, [structure], [label], sigmas)
+            make_batch(Graph(blocks, concatenate([structure])), [structure], [label], sigmas)
             for structure, label in zip(structures, labels, strict=True)
             if label.labelled_spins.any()
         )

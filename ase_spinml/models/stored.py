@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from ase_spinml.models.design import VOIGT, Directions, jacobians, tangents
-from ase_spinml.models.graph import Graph
 
 CHUNK = 32
 """Components worked on at a time."""
@@ -26,7 +25,7 @@ class StoredFrame:
     Attributes
     ----------
     components : (n, K)
-        Inputs of the networks, zeros where a species has fewer than K.
+        Inputs of the networks, see :class:`ase_spinml.models.components.Components`.
     derivatives : (n K, D)
         Along tangents of labelled spins, then positions, then strains in Voigt order. Or (m, K, 2), of each labelled
         atom's components along the tangents of its own spin.
@@ -52,53 +51,42 @@ class StoredFrame:
         return replace(self, spins=self.spins.to(device), **moved)
 
 
-def width(inputs):
-    """The largest number K of components of any species."""
-    return max(own.directions.shape[1] for own in inputs)
-
-
 def sizes_of(label):
     """Directions of each sort that a frame's labels ask for: tangents of spins, positions, strains."""
     forces, stress = label.forces is not None, label.stress is not None
     return [2 * int(label.labelled_spins.sum()), 3 * len(label.moments) * forces, 6 * stress]
 
 
-def store(blocks, structure, label, inputs, centred=False):
-    """The :class:`StoredFrame` of a structure on the CPU, for networks with the given list of Inputs.
+def store(graph, label, components, centred=False):
+    """The :class:`StoredFrame` of a Graph of one frame on the CPU.
 
     With ``centred``, for networks of which each acts on its own spin alone.
     """
-    graph, kinds = Graph(blocks, structure), range(len(inputs))
-    rows = [torch.nonzero(structure.species == z).squeeze(1) for z in kinds]
-    components = graph.features.new_zeros(len(structure), width(inputs))
-    for mine, own in zip(rows, inputs, strict=True):
-        components[mine, : own.directions.shape[1]] = own(graph.features[mine])
+    structure, table = graph.structure, components.table
+    found = components(graph.features, structure.species)
     spins, sizes = np.flatnonzero(label.labelled_spins), sizes_of(label)
     along = structure.positions.new_tensor(tangents(structure.spins.numpy()[spins]))
     if centred:
-        own = _own_derivatives(graph, inputs)[:, spins].transpose(0, 1) @ along.transpose(1, 2)
-        return StoredFrame(components, own.contiguous(), None, torch.as_tensor(spins), along)
-    slopes = components.new_zeros(sum(sizes), *components.shape)
+        own = _own_derivatives(graph, table)[:, spins].transpose(0, 1) @ along.transpose(1, 2)
+        return StoredFrame(found, own.contiguous(), None, torch.as_tensor(spins), along)
+    slopes = found.new_zeros(sum(sizes), *found.shape)
     for columns, part in graph.parts:
-        bases = [(structure.species[part.atoms] == z, inputs[z].directions[columns]) for z in kinds]
+        pages = [(structure.species[part.atoms] == z, page[columns]) for z, page in enumerate(table)]
         start = 0
         for group in _directions(structure, sizes, spins, along):
             for pick, jacobian in jacobians(part, group):
                 target = slopes[start + pick.start : start + pick.stop, part.atoms]
-                for mine, basis in bases:
-                    target[:, mine, : basis.shape[1]] += jacobian[:, mine] @ basis
+                for mine, page in pages:
+                    target[:, mine] += jacobian[:, mine] @ page
             start += group.count
-    return StoredFrame(components, slopes.flatten(1).T.contiguous(), sizes, torch.as_tensor(spins), along)
+    return StoredFrame(found, slopes.flatten(1).T.contiguous(), sizes, torch.as_tensor(spins), along)
 
 
-def _own_derivatives(graph, inputs):
+def _own_derivatives(graph, table):
     """Derivatives of the components of every atom by its own spin, (K, n, 3)."""
     found = []
-    for start in range(0, width(inputs), CHUNK):
-        bases = [own.directions[:, start : start + CHUNK] for own in inputs]
-        most = min(CHUNK, width(inputs) - start)
-        table = torch.stack([torch.nn.functional.pad(basis, (0, most - basis.shape[1])) for basis in bases])
-        sensitivity = table.permute(2, 0, 1)[:, graph.structure.species]
+    for part in table.split(CHUNK, dim=2):
+        sensitivity = part.permute(2, 0, 1)[:, graph.structure.species]
         found.append(graph.pullback(sensitivity, lattice=False, centred=True).spins)
     return torch.cat(found)
 

@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from ase_spinml.descriptors.structure import concatenate
 from ase_spinml.devices import torch_dtype
 from ase_spinml.models.baseline import baseline_results, subtract
 from ase_spinml.models.batches import make_batch
+from ase_spinml.models.components import ComponentGraph, Components
 from ase_spinml.models.graph import Graph
 from ase_spinml.models.heads import mirror_signs, odd_columns
 from ase_spinml.models.networks import Inputs
-from ase_spinml.models.stored import sizes_of, store, width
+from ase_spinml.models.stored import StoredGraph, sizes_of, store
 
 MOST = 20_000
 """Numbers per atom that may be stored: beyond that, reading them takes as long as computing them."""
@@ -51,12 +53,11 @@ class TrainingData:
         self._mine = set(self.order[workers.rank :: workers.size].tolist())
         self._labels, self._sigmas = labels, model.sigmas
         self._device, self._dtype = workers.device, torch_dtype(model.dtype)
-        self._inputs, self._head = inputs, model._head
-        blocks = descriptor.blocks()
-        self._mirror = mirror_signs(blocks, model.parity)
-        self.stored = not (self._mirror < 0).any() and _worth_storing(
-            labels, width(inputs), model.epochs * model.n_members, self._head.centred
-        )
+        self._head, blocks = model._head, descriptor.blocks()
+        components = Components(inputs, mirror_signs(blocks, model.parity))
+        epochs = model.epochs * model.n_members
+        self.stored = self._head.centred or _worth_storing(labels, components.width, epochs)
+        self._components = components.to(self._device, self._dtype)
         self._structures, self._frames = {}, {}
         self._blocks = descriptor.blocks(self._dtype, self._device)
         energies, turns = torch.zeros(2, len(frames), dtype=torch.float64)
@@ -64,9 +65,12 @@ class TrainingData:
             structure = _aligned(descriptor.structure(frames[k]))
             turns[k] = _turning(labels[k])
             energies[k] = self._remainder(labels[k], frames[k], structure, model)
+            graph = Graph(blocks, structure)
             if self.stored:
-                frame = store(blocks, structure, labels[k], inputs, self._head.centred)
-                self._frames[k] = frame.to(self._device, self._dtype)
+                frame = store(graph, labels[k], components, self._head.centred)
+            else:
+                frame = components(graph.features, structure.species)
+            self._frames[k] = frame.to(device=self._device, dtype=self._dtype)
             self._structures[k] = descriptor.structure(frames[k], self._dtype, self._device)
         if self._head.conservative:
             energies = workers.sum(energies)[[label.energy is not None for label in labels]]
@@ -95,19 +99,18 @@ class TrainingData:
     def _batch(self, frames):
         if not frames:
             return None
-        structures, labels = ([x[k] for k in frames] for x in (self._structures, self._labels))
-        stored = [self._frames[k] for k in frames] if self.stored else None
-        return make_batch(self._blocks, structures, labels, self._sigmas, stored)
+        structures, labels, known = ([x[k] for k in frames] for x in (self._structures, self._labels, self._frames))
+        joined = concatenate(structures)
+        if self.stored:
+            graph = StoredGraph(joined, known)
+        else:
+            graph = ComponentGraph(Graph(self._blocks, joined), torch.cat(known), self._components.table)
+        return make_batch(graph, structures, labels, self._sigmas)
 
     def networks(self, hidden, generator):
-        """Untrained networks for these batches: without a linear part, and on the components if they are stored."""
-        inputs, mirror = self._inputs, self._mirror
-        if self.stored:
-            size = width(inputs)
-            unit = torch.eye(size, dtype=torch.float64)
-            inputs = [Inputs(unit.new_zeros(size), unit[:, : own.directions.shape[1]]) for own in inputs]
-            mirror = unit.new_ones(size)
-        linear = torch.zeros(self._head.count, len(inputs), len(inputs[0].mean), dtype=torch.float64)
+        """Untrained networks on the components, without a linear part."""
+        inputs, mirror = self._components.inputs(), self._components.mirror
+        linear = mirror.new_zeros(self._head.count, len(inputs), len(mirror))
         network = self._head.network(inputs, hidden, linear, self.scales, generator, mirror)
         return network.to(device=self._device, dtype=self._dtype)
 
@@ -135,14 +138,12 @@ def find_inputs(descriptor, frames, most):
     return [Inputs.of(features[species == z], most, odd) for z in range(len(descriptor.species))]
 
 
-def _worth_storing(labels, width, epochs, centred):
+def _worth_storing(labels, width, epochs):
     """Whether the derivatives of ``width`` components by atom are stored.
 
     They cost about as much as one epoch of a frame for each direction of its labels, after which an epoch hardly costs
-    anything; and they are MOST numbers per atom at most. Derivatives by an atom's own spin alone are always few.
+    anything; and they are MOST numbers per atom at most. (Derivatives by an atom's own spin alone are always few.)
     """
-    if centred:
-        return True
     atoms = np.array([len(label.moments) for label in labels])
     directions = np.array([sum(sizes_of(label)) for label in labels])
     return bool(directions.mean() <= epochs and width * (atoms @ directions) <= MOST * atoms.sum())

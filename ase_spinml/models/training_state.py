@@ -32,13 +32,14 @@ def identity(model, frames):
 
     model : SpinNN; frames : list of ase.Atoms
     """
+    numbers = getattr(model.descriptor, "parameters", ())
     names = [name for name in inspect.signature(type(model)).parameters if name not in FREE]
     return {
         "parameters": _plain({name: getattr(model, name) for name in names}),
-        "descriptor": _plain(model.descriptor.get_params()),
+        "descriptor": {"class": type(model.descriptor).__name__, **_plain(model.descriptor.get_params())},
         "baseline": model.baseline_name,
         "baseline_energy": baseline_results(model.baseline, frames[0])["energy"] if model.baseline and frames else 0.0,
-        "frames": [_digest(frame, f"frame {k}") for k, frame in enumerate(frames)],
+        "frames": [_digest(frame, f"frame {k}", numbers) for k, frame in enumerate(frames)],
     }
 
 
@@ -47,13 +48,13 @@ def _plain(values):
     return json.loads(json.dumps(values, default=lambda value: value.item()))
 
 
-def _digest(frame, where):
-    """A number that tells a frame with its labels from others."""
+def _digest(frame, where, numbers):
+    """A number that tells a frame with its labels, and the numbers of those names in its info, from others."""
     labels = read_labels(frame, where)
     own = [frame.numbers, frame.positions, frame.cell.array, frame.pbc]
     values = [*own, *(getattr(labels, name) for name in ("moments", "energy", "forces", "stress", "fields"))]
     parts = [None if value is None else np.asarray(value).tobytes().hex() for value in values]
-    text = json.dumps([*parts, labels.sigmas], sort_keys=True)
+    text = json.dumps([*parts, labels.sigmas, [str(frame.info.get(name)) for name in numbers]], sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
 
 
