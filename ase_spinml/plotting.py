@@ -136,6 +136,8 @@ def calibration(errors, standard_deviations, *, label, unit, ax=None):
             f"errors and standard deviations must have one shape and at least one value, and the latter be above "
             f"zero, got shapes {errors.shape} and {predicted.shape}: leave out atoms without a prediction"
         )
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     errors, predicted = np.abs(errors.ravel()), predicted.ravel()
     score = np.sqrt(np.mean((errors / predicted) ** 2))
     parts = np.array_split(np.argsort(predicted), np.clip(len(errors) // 20, 1, 10))
@@ -147,9 +149,14 @@ def calibration(errors, standard_deviations, *, label, unit, ax=None):
     ax.plot(predicted[shown], errors[shown], ls="", ms=3, alpha=0.3, zorder=1, label="each value", **_style(5))
     ax.errorbar(expected, observed, bars, ms=6, lw=1.5, capsize=3, label=f"RMSE, z-scores {score:.2f}", **_style(1))
     ax.axline((1.0, 1.0), (2.0, 2.0), color="0.5", lw=0.8, zorder=0)
-    low = min(observed.min(), predicted.min())
-    ax.set(xscale="log", yscale="log", ylim=(0.1 * low, 1.5 * max(errors.max(), predicted.max())))
+    low = min(observed.min(), expected[0])
+    ax.set(xscale="log", xlim=(0.3 * expected[0], 1.5 * predicted.max()))
+    ax.set(yscale="log", ylim=(0.1 * low, 1.5 * max(errors.max(), predicted.max())))
     ax.set(xlabel=f"predicted error of {label} ({unit})", ylabel=f"error ({unit})")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     ax.legend(loc="lower right", fontsize="small")
     return ax
 
