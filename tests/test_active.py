@@ -89,18 +89,16 @@ def test_one_strange_atom_in_a_large_crystal_counts(model):
     assert unknown(model, strange) > 5 * unknown(model, cold)
 
 
-def test_models_of_torques_are_scored_by_their_fields(model, pool):
-    class Torques:
-        summary_ = {"n_labels": {"energy": 3}}
-        noise_ = {"energy": 0.0, "field": 0.0}
-
-        def uncertainty(self, atoms):
-            return np.nan, np.full((len(atoms), 3), 0.001)
-
-    assert unknown(Torques(), pool[0]) == pytest.approx(2.2 * 0.001 * np.sqrt(3))
+def test_models_without_energies_are_scored_by_their_fields(pool):
     frames = near(4)
     for atoms in frames:
         atoms.calc = None
+    options = {"hidden": (8,), "n_members": 2, "epochs": 5, "progress": False}
+    torques = SpinNN(SOSO(["Fe"], **SMALL), head="site", **options).fit(frames)
+    energy, fields = torques.uncertainty(pool[12])
+    assert np.isnan(energy)
+    assert 0 < unknown(torques, pool[12]) <= 2.2 * np.sqrt(np.sum(fields**2) / 16)
+    assert unknown(torques, pool[12]) > 10 * unknown(torques, pool[0])
     fields_only = gap(optimize=None).fit(frames)
     assert fields_only.uncertainty(pool[0])[0] > 10 > 1 > unknown(fields_only, pool[0])
 
