@@ -100,7 +100,7 @@ def speed():
             )
             if dtype is torch.float64:
                 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        shown = f"{memory / len(atoms):.2f}" if length >= 316 else ""
+        shown = f"{memory / len(atoms):.2f}" if length == 1000 else ""
         print(
             f"{len(atoms):>9}{row[0]:>12}{row[1]:>12}{times[0]:>12.4f}{times[1]:>12.4f}"
             f"{1e6 * times[0] / len(atoms):>12.1f}{shown:>12}",
