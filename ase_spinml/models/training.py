@@ -111,6 +111,8 @@ class Training:
             For a loss that is not finite.
         """
         progress = self.progress
+        if progress.epoch == 0:
+            self._take_start()
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(progress.epoch)
         order = np.random.default_rng([*self.schedule.seed, progress.epoch]).permutation(len(self._batches))
@@ -133,6 +135,12 @@ class Training:
             progress.best, progress.best_epoch = current, progress.epoch
             progress.best_weights = self._weights.detach().clone()
         return errors
+
+    def _take_start(self):
+        """Take the start for the best so far: a network that never improves on the linear part stays at zero."""
+        if self._validation:
+            self.progress.best = sum(self.errors(self._validation).values())
+            self.progress.best_weights = self._weights.detach().clone()
 
     def choose_best(self):
         """Take the weights of the best epoch."""
