@@ -6,11 +6,14 @@ DTYPES = ("float64", "float32")
 
 
 def torch_device(device):
-    """A torch.device from its name or itself; raises InputError for one that is unknown or not there."""
+    """A torch.device from its name or itself, the CPU for None.
+
+    Raises InputError for one that is unknown or not there.
+    """
     import torch
 
     try:
-        device = torch.device(device)
+        device = torch.device("cpu" if device is None else device)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"Expected device to be one that torch knows, 'cpu' or 'cuda', got {device!r}.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -19,10 +22,10 @@ def torch_device(device):
 
 
 def torch_dtype(dtype):
-    """A torch.dtype from its name or itself; raises InputError unless it is float64 or float32."""
+    """A torch.dtype from its name or itself, float64 for None; raises InputError for any but float64 and float32."""
     import torch
 
-    name = str(dtype).removeprefix("torch.")
+    name = "float64" if dtype is None else str(dtype).removeprefix("torch.")
     if name not in DTYPES:
         raise InputError(f"Expected dtype to be one of {', '.join(DTYPES)}, got {dtype!r}.")
     return getattr(torch, name)

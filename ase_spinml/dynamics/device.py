@@ -8,6 +8,7 @@ its residual, and that a bath that keeps account reads the heat. The fields come
 
 import numpy as np
 
+from ase_spinml.devices import torch_device, torch_dtype
 from ase_spinml.dynamics.integrators import INTEGRATORS
 from ase_spinml.dynamics.solver import PlainMemory
 from ase_spinml.dynamics.thermostats import give, thermal_amplitude
@@ -15,7 +16,6 @@ from ase_spinml.errors import InputError
 from ase_spinml.moments import MOMENTS, unit_rows
 from ase_spinml.terms import set_clocks, terms_of
 
-DTYPES = ("float64", "float32")
 ROUNDING = 8
 """The midpoint step is not solved beyond this many units of rounding."""
 
@@ -46,7 +46,7 @@ class DeviceSpins:
     def __init__(self, device, dtype, rng):
         import torch
 
-        self.device, self.dtype = _checked_device(device), _checked_dtype(dtype)
+        self.device, self.dtype = torch_device(device), torch_dtype(dtype)
         self._generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**63)))
         self._written = None
 
@@ -247,24 +247,3 @@ def field_functions(atoms, device, dtype):
         return total
 
     return fields, energies
-
-
-def _checked_device(device):
-    import torch
-
-    try:
-        device = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise InputError(f"Expected device to be one that torch knows, 'cpu' or 'cuda', got {device!r}.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"Expected a CUDA device for device={str(device)!r}, got none: use device='cpu'.")
-    return device
-
-
-def _checked_dtype(dtype):
-    import torch
-
-    name = "float64" if dtype is None else str(dtype).removeprefix("torch.")
-    if name not in DTYPES:
-        raise InputError(f"Expected dtype to be one of {', '.join(DTYPES)}, got {dtype!r}.")
-    return getattr(torch, name)

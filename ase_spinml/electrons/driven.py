@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ase_spinml.devices import torch_device
 from ase_spinml.electrons.ensemble import Solution
-from ase_spinml.electrons.exact import checked_device
 from ase_spinml.electrons.junction import Junction
 from ase_spinml.electrons.leads import number
 from ase_spinml.electrons.negf import steady_state
@@ -94,7 +94,7 @@ class NEGF:
             )
         if not isinstance(width, (int, np.integer)) or width < 1:
             raise InputError(f"Expected width to be a whole number of sites above zero, got {width}.")
-        self.device, self.leads, self.width, self.bath = checked_device(device), leads, int(width), bath
+        self.device, self.leads, self.width, self.bath = torch_device(device), leads, int(width), bath
         self.voltage, self.potential_drop, self.accuracy = number("voltage", voltage), potential_drop, accuracy
         self._slices = None
 

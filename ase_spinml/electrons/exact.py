@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from scipy.linalg import eigh, eigvalsh
 
+from ase_spinml.devices import torch_device
 from ase_spinml.electrons.ensemble import Solution, fill, grand_potential
-from ase_spinml.errors import InputError
 
 EMPTY = 1e-18
 """States filled less than this do not enter the density matrix."""
@@ -36,7 +36,7 @@ class Exact:
     """
 
     def __init__(self, device=None):
-        self.device = checked_device(device)
+        self.device = torch_device(device)
         self._last = (None, None)
 
     def __call__(self, hamiltonian, spins, ensemble, twists=None, density="site"):
@@ -180,17 +180,6 @@ def bond_density(states, occupation, orbitals, i, j, phases):
             density = rows[second[part]] @ rows[first[part]].mH
             total[part] += phase[part, None, None] * density.cpu().numpy()
     return total / len(states)
-
-
-def checked_device(device):
-    """A torch device; InputError if it is not there."""
-    try:
-        device = torch.device("cpu" if device is None else device)
-    except (RuntimeError, TypeError) as error:
-        raise InputError(f"Expected device to be one that torch knows, 'cpu' or 'cuda', got {device!r}.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"Expected a CUDA device for device={str(device)!r}, got none: use device='cpu'.")
-    return device
 
 
 def _occupied(states, occupation, orbitals):

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ase_spinml.devices import torch_device
 from ase_spinml.electrons.chebyshev import Series
 from ase_spinml.electrons.ensemble import Solution
-from ase_spinml.electrons.exact import checked_device
 from ase_spinml.electrons.probing import colour, neighbourhoods, probing_vectors, random_vectors
 from ase_spinml.electrons.recursion import backward, forward, real_rows, recursion_step
 from ase_spinml.electrons.sd import SDHamiltonian
@@ -98,7 +98,7 @@ class KPM:
         self.probing, self.random, self.truncation = probing, random, truncation
         self.kernel, self.bounds = kernel, bounds
         self._seed = int(np.random.default_rng(rng).integers(2**63))
-        self.device = checked_device(device)
+        self.device = torch_device(device)
         self._known = self._vectors = None
 
     def __call__(self, hamiltonian, spins, ensemble, twists=None, density="site"):
