@@ -228,18 +228,19 @@ def deepspin_errors(model, checkpoint, system, frames):
 
 def print_row(name, row, more=""):
     """One line of one model and split."""
-    energy, forces, field, fit, each, settings = row
+    *found, fit, each, settings = row
+    units = ("meV/atom", "meV/A", "meV/mu_B")
+    shown = [f"{1e3 * value:.3g} {unit}" for value, unit in zip(found, units, strict=True) if np.isfinite(value)]
     print(
-        f"  {name}: {1e3 * energy:.3g} meV/atom, {1e3 * forces:.3g} meV/A, {1e3 * field:.3g} meV/mu_B, "
-        f"fit {fit:.0f} s, {1e6 * each:.0f} us/atom; {settings}{more}",
+        f"  {name}: {', '.join(shown)}, fit {fit:.0f} s, {1e6 * each:.0f} us/atom; {settings}{more}",
         flush=True,
     )
 
 
 def medians(rows):
-    """Medians of the rows of one model over splits, in the units of the table."""
+    """Medians of the rows of one model over splits, in the units of the table; settings of the first."""
     numbers = np.median([row[:-1] for row in rows], axis=0) * [1e3, 1e3, 1e3, 1, 1e6]
-    return (*numbers, rows[0][-1])
+    return (*numbers, f"  {rows[0][-1]}")
 
 
 def compare(name, options):
