@@ -98,8 +98,8 @@ def test_two_temperatures_have_boltzmann_s_ratio(coupling):
 def test_lattice_and_spins_come_to_one_temperature_without_baths():
     """An antiferromagnet, whose conserved total moment of zero forbids nothing: hot atoms heat cold spins.
 
-    Moments of 7 mu_B precess as slowly as the lattice vibrates. After 3 ps the two are within 15 percent; the last
-    modes take longer.
+    Moments of 7 mu_B precess as slowly as the lattice vibrates. The step matters: at 1.5 fs the spins stay a fifth
+    colder than the lattice however long one waits, at 0.75 fs the two agree to a few percent.
     """
     rng = np.random.default_rng(1)
     atoms = bulk("Fe", cubic=True) * 3
@@ -109,7 +109,7 @@ def test_lattice_and_spins_come_to_one_temperature_without_baths():
     momenta = rng.normal(size=(n, 3))
     atoms.set_momenta(np.sqrt(units.kB * 1300 * 55.8) * (momenta - momenta.mean(axis=0)))
     rows = []
-    dyn = SpinLatticeDynamics(atoms, 1.5 * FS, progress=False)
+    dyn = SpinLatticeDynamics(atoms, 0.75 * FS, progress=False)
 
     def collect():
         fields = 7.0 * atoms.calc.get_property("exchange_fields", atoms)
@@ -118,15 +118,15 @@ def test_lattice_and_spins_come_to_one_temperature_without_baths():
         rows.append((atoms.get_temperature(), gradient, laplacian, 1e3 * atoms.get_total_energy() / n))
 
     dyn.attach(collect, 10)
-    dyn.run(3600)
-    rows = np.array(rows[10:])  # after 150 fs, when the springs have their half
+    dyn.run(6000)
+    rows = np.array(rows[20:])  # after 150 fs, when the springs have their half
 
     def temperatures(part):
         lattice, gradient, laplacian, _ = part.mean(axis=0)
         return lattice, gradient / laplacian
 
-    early, late = temperatures(rows[:10]), temperatures(rows[175:])
+    early, late = temperatures(rows[:20]), temperatures(rows[190:])
     assert early[1] < 0.3 * early[0]
-    assert late[1] == pytest.approx(late[0], rel=0.15)
+    assert late[1] == pytest.approx(late[0], rel=0.06)
     assert late[0] < 0.9 * early[0]
     assert np.ptp(rows[:, 3]) < 0.5  # meV/atom
