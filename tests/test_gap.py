@@ -758,7 +758,7 @@ def test_evaluate_counts_errors_over_what_is_labelled(pair_model):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"descriptor": "SOSO"}, r"SpinGAP needs a SOSO descriptor, got str"),
+        ({"descriptor": "SOSO"}, r"SpinGAP needs a SOSO descriptor or a LatticeDescriptor, got str"),
         ({"n_sparse": 0}, r"n_sparse must be an integer >= 1, got 0"),
         ({"sigma_energy": 0.0}, r"sigma_energy must be a positive number, got 0\.0"),
         ({"sigma_forces": np.nan}, r"sigma_forces must be a positive number, got nan"),

@@ -340,3 +340,7 @@ def test_refused():
     )
     with pytest.raises(InputError, match="at least one frame is needed to fit a model, got an empty list"):
         network("site").fit([])
+    with pytest.raises(InputError, match="SpinNN needs a SOSO descriptor or a LatticeDescriptor, got str"):
+        network("site", descriptor="SOSO")
+    with pytest.raises(InputError, match=r"sigma_field must be a positive number, got -1\.0"):
+        network("site", sigma_field=-1.0)

@@ -5,6 +5,7 @@ import torch
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from ase_spinml.calculators.tensors import moment_lengths
+from ase_spinml.devices import torch_device
 from ase_spinml.errors import InputError
 from ase_spinml.models.base import Model, load_model
 from ase_spinml.moments import get_moments
@@ -55,12 +56,7 @@ class SpinCalculator(Calculator):
         self.model = model_or_path if isinstance(model_or_path, Model) else load_model(model_or_path)
         if not hasattr(self.model, "descriptor_"):
             raise InputError("the model is not fitted: call fit(frames) before making a calculator of it")
-        try:
-            self.device = torch.device("cpu" if device is None else device)
-        except RuntimeError as error:
-            raise InputError(f"device must be one that torch knows, 'cpu' or 'cuda', got {device!r}") from error
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"device {device!r} was asked for, but torch finds no CUDA device: use device='cpu'")
+        self.device = torch_device(device)
         self.conservative = self.model.conservative
         if not self.conservative:
             self.implemented_properties = ["magmoms", "exchange_fields"]

@@ -210,13 +210,14 @@ class LatticeDescriptor(TransformerMixin, BaseEstimator):
 
     def __call__(self, atoms):
         """Features of every site, (N, n_features)."""
-        check_is_fitted(self, "species_")
-        block = self.blocks()["lattice"]
-        return np.concatenate([part.features.numpy() for part in block.parts(self.structure(atoms))])
+        return self.transform(atoms)
 
     def transform(self, frames):
         """Features of all sites of all frames, one below the other, (sum N, n_features)."""
-        return np.concatenate([self(frame) for frame in _frame_list(frames)])
+        check_is_fitted(self, "species_")
+        block = self.blocks()["lattice"]
+        parts = (part for frame in _frame_list(frames) for part in block.parts(self.structure(frame)))
+        return np.concatenate([part.features.numpy() for part in parts])
 
     def get_feature_names_out(self, input_features=None):
         """Names telling parity, kind and irrep of every feature, (n_features,) array of str."""

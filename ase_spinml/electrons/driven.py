@@ -36,7 +36,10 @@ class DrivenSolution(Solution):
 
 
 class NEGF:
-    """Solver for sites between two leads, of O(N) along the leads and of O(width^3) across.
+    """Solver for sites between two leads.
+
+    The cost is of O(N) along the leads and of O(width^3) across for each energy; long devices, whose levels are dense,
+    take more energies.
 
     Sites are numbered slice by slice from the left lead to the right one, ``width`` sites to a slice, and hopping
     joins sites of the same slice or of neighbouring ones. The boundary has to be open along the leads; it may be

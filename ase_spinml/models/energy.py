@@ -5,6 +5,8 @@ import torch
 from ase import Atoms
 from ase.data import atomic_numbers
 
+from ase_spinml.descriptors.lattice import LatticeDescriptor
+from ase_spinml.descriptors.soso import SOSO
 from ase_spinml.errors import InputError
 from ase_spinml.models.base import Model
 from ase_spinml.models.baseline import baseline_results
@@ -105,6 +107,15 @@ class EnergyModel(Model):
         if self.descriptor.magnetic is not None:
             labels.only(np.isin(frame.get_chemical_symbols(), self.descriptor.magnetic))
         return labels
+
+
+def check_settings(model, descriptor, sigmas):
+    """Raise InputError unless a model of that name is given a descriptor and positive sigmas (dict)."""
+    if not isinstance(descriptor, (SOSO, LatticeDescriptor)):
+        raise InputError(f"{model} needs a SOSO descriptor or a LatticeDescriptor, got {type(descriptor).__name__}")
+    for name, value in sigmas.items():
+        if not (np.isfinite(value) and value > 0):
+            raise InputError(f"{name} must be a positive number, got {value!r}")
 
 
 def _numbers(symbols):

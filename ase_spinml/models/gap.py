@@ -7,14 +7,12 @@ from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
 from skmatter.sample_selection import CUR, FPS
 
-from ase_spinml.descriptors.lattice import LatticeDescriptor
-from ase_spinml.descriptors.soso import SOSO
 from ase_spinml.errors import InputError
 from ase_spinml.models.base import register
 from ase_spinml.models.baseline import baseline_results, subtract
 from ase_spinml.models.descriptor_file import from_header, plain, to_header
 from ase_spinml.models.design import KINDS, Directions, Term, design, field_directions, label_rows
-from ase_spinml.models.energy import EnergyModel
+from ase_spinml.models.energy import EnergyModel, check_settings
 from ase_spinml.models.evaluator import Evaluator, length_columns
 from ase_spinml.models.kernels import Linear, make_kernel
 from ase_spinml.models.regression import Rows, calibrated_noise, optimize, posterior, whitening
@@ -108,8 +106,7 @@ class SpinGAP(EnergyModel):
         self._check()
 
     def _check(self):
-        if not isinstance(self.descriptor, (SOSO, LatticeDescriptor)):
-            raise InputError(f"SpinGAP needs a SOSO descriptor, got {type(self.descriptor).__name__}")
+        check_settings("SpinGAP", self.descriptor, self.sigmas)
         if self.descriptor.chirality:
             raise InputError(
                 "SpinGAP gives energies that are even under time reversal, and chirality=True adds odd features to the "
@@ -117,9 +114,6 @@ class SpinGAP(EnergyModel):
             )
         if not isinstance(self.n_sparse, (int, np.integer)) or self.n_sparse < 1:
             raise InputError(f"n_sparse must be an integer >= 1, got {self.n_sparse!r}")
-        for name, value in self.sigmas.items():
-            if not (np.isfinite(value) and value > 0):
-                raise InputError(f"{name} must be a positive number, got {value!r}")
         if self.selection not in ("fps", "cur"):
             raise InputError(f"selection must be 'fps' or 'cur', got {self.selection!r}")
         if self.optimize not in ("evidence", "cross-validation", None):

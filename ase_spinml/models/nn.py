@@ -13,7 +13,7 @@ from ase_spinml.models.base import register
 from ase_spinml.models.descriptor_file import from_header, plain, to_header
 from ase_spinml.models.design import KINDS
 from ase_spinml.models.distributed import Workers
-from ase_spinml.models.energy import EnergyModel
+from ase_spinml.models.energy import EnergyModel, check_settings
 from ase_spinml.models.gap import SpinGAP
 from ase_spinml.models.heads import HEADS, PARITIES, make_head, mirror_signs
 from ase_spinml.models.linear_torques import LinearTorques
@@ -154,7 +154,7 @@ class SpinNN(EnergyModel):
         self.baseline = baseline
         self.baseline_name = None if baseline is None else type(baseline).__name__
         self.progress = progress
-        self._linear_model()  # checks descriptor and sigmas
+        check_settings("SpinNN", descriptor, self.sigmas)
 
     @property
     def sigmas(self):
@@ -239,7 +239,7 @@ class SpinNN(EnergyModel):
                 self.descriptor, self.head, self.parity, self.sigma_field, self.max_inputs, self.baseline
             )
         descriptor = self.descriptor
-        if getattr(descriptor, "chirality", False):  # odd features have no place in a linear energy
+        if descriptor.chirality:  # odd features have no place in a linear energy
             descriptor = clone(descriptor).set_params(chirality=False)
         return SpinGAP(descriptor, zeta=1, baseline=self.baseline, rng=self.rng, **self.sigmas)
 
