@@ -19,6 +19,16 @@ def raw(name):
     return path
 
 
+def crystal(seed):
+    """Sixteen iron atoms with random moments of unequal lengths, one without."""
+    rng = np.random.default_rng(seed)
+    atoms = bulk("Fe", a=2.87, cubic=True) * 2
+    moments = rng.uniform(0.5, 2.5, (16, 1)) * random_directions(16, rng)
+    moments[3] = 0
+    set_moments(atoms, moments)
+    return atoms
+
+
 def labelled_frames(count=3, dmi=(0.003,)):
     """Frames of four iron atoms with random moments and the labels of a Heisenberg model with DMI."""
     rng = np.random.default_rng(0)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk
 from ase.calculators.mixing import SumCalculator
+from spin_samples import crystal
 
 from ase_spinml import (
     SOSO,
@@ -70,16 +70,6 @@ def derived(energy=None, second=None):
         return torch.autograd.grad(potential(s), s)[0].numpy()
 
     return lambda spins: -gradient(energy, spins) - np.cross(spins, gradient(second, spins))
-
-
-def crystal(seed=1):
-    """Sixteen atoms with moments of unequal lengths, one without."""
-    rng = np.random.default_rng(seed)
-    atoms = bulk("Fe", a=2.87, cubic=True) * 2
-    moments = rng.uniform(0.5, 2.5, (16, 1)) * random_directions(16, rng)
-    moments[3] = 0
-    set_moments(atoms, moments)
-    return atoms
 
 
 def valve(angle):
@@ -191,7 +181,7 @@ def test_the_type_does_not_depend_on_the_frames_or_on_a_common_turn():
 
 
 def test_calculators_with_an_energy_have_no_curl_whatever_the_moments():
-    atoms = crystal()
+    atoms = crystal(1)
     atoms.calc = SumCalculator(
         [Heisenberg([0.02, 0.01], dmi=[0.003], biquadratic=[0.004]), Zeeman((0, 3, 40)), Anisotropy(1e-3, [1, 1, 0])]
     )
@@ -207,7 +197,7 @@ def test_calculators_with_an_energy_have_no_curl_whatever_the_moments():
 
 def test_fields_per_moment_taken_for_fields_per_direction_have_a_curl():
     """Why the one-form is m_i H_i: unequal lengths make H_i itself look as if it had no energy."""
-    atoms = crystal()
+    atoms = crystal(1)
     calc = Heisenberg([0.02])
 
     def wrong(spins):
@@ -220,7 +210,7 @@ def test_fields_per_moment_taken_for_fields_per_direction_have_a_curl():
 
 def test_slonczewski_in_closed_form():
     """F_i = m_i mu_B (B_DL e x p + B_FL p): A_i1,i2 = -2 m_i mu_B B_DL p.e_i, S_i = -m_i mu_B B_FL p.e_i."""
-    atoms = crystal()
+    atoms = crystal(1)
     atoms.calc = SlonczewskiTorque((1, 2, 2), 0.3, 0.8)
     report = curl(atoms)
     lengths = np.linalg.norm(get_moments(atoms), axis=1)[report.atoms]
@@ -273,7 +263,7 @@ def test_a_coarse_field_needs_a_coarse_step():
 
 
 def test_work_of_a_field_with_an_energy_is_zero():
-    atoms = crystal()
+    atoms = crystal(1)
     atoms.calc = SumCalculator([Heisenberg([0.02, 0.01], dmi=[0.003], biquadratic=[0.004]), Zeeman((0, 3, 40))])
     for loop in (cone_loop(get_spins(atoms), 0, 70, 24), quadrature_loop(get_spins(atoms), 1, 5, 60, 24)):
         work, error = loop_work(atoms, loop)
@@ -335,7 +325,7 @@ def test_small_loops_measure_the_curl():
 
 
 def test_work_from_labels_alone():
-    atoms = crystal()
+    atoms = crystal(1)
     atoms.calc = SumCalculator([Heisenberg([0.02], biquadratic=[0.01]), SlonczewskiTorque((0, 0, 1), 20.0)])
     lengths = np.linalg.norm(get_moments(atoms), axis=1)[:, None]
     u, v = np.random.default_rng(2).normal(size=(2, 16, 3))
@@ -387,7 +377,7 @@ def test_two_potentials_give_both_blocks_the_same_strengths(name):
 
 
 def test_a_calculators_results_serve_as_labels():
-    atoms = crystal()
+    atoms = crystal(1)
     spins = np.where(np.arange(16)[:, None] < 8, *valve(40))
     set_moments(atoms, np.linalg.norm(get_moments(atoms), axis=1)[:, None] * spins)
     atoms.calc = Heisenberg([0.02])
@@ -405,7 +395,7 @@ def test_a_calculators_results_serve_as_labels():
     ("make", "message"),
     [
         (lambda: curl(lambda s: s), "Expected the spins at which to take the function of the field, got none"),
-        (lambda: curl(crystal()), "Expected atoms with a calculator, got none"),
+        (lambda: curl(crystal(1)), "Expected atoms with a calculator, got none"),
         (lambda: curl(lambda s: s, np.ones((2, 3))), "Expected spins of length one, or zero without a moment"),
         (lambda: curl(lambda s: s, np.ones(3)), r"Expected spins of shape \(N, 3\), finite numbers, got shape \(3,\)"),
         (lambda: curl(lambda s: s, np.zeros((2, 3))), "Expected a state with spins, got zero rows only"),
@@ -427,16 +417,16 @@ def test_a_calculators_results_serve_as_labels():
         (lambda: cone_loop(np.eye(3), 0, 180), "Expected an angle between 0 and 180 degrees, got 180"),
         (lambda: cone_loop(np.eye(3), 0, 20, 2), "Expected at least three states for a loop, got 2"),
         (lambda: quadrature_loop(np.eye(3), 1, 1, 20), "Expected two different atoms for a loop in quadrature, got 1"),
-        (lambda: labelled_work([crystal()] * 4), "Expected at least six labelled frames around a loop, got 4"),
+        (lambda: labelled_work([crystal(1)] * 4), "Expected at least six labelled frames around a loop, got 4"),
         (
-            lambda: labelled_work([crystal()] * 6),
+            lambda: labelled_work([crystal(1)] * 6),
             "Expected exchange_fields for every magnetic atom of frame 0, got none",
         ),
         (
-            lambda: labelled_work([labelled(np.eye(3), np.eye(3))] * 5 + [crystal()]),
+            lambda: labelled_work([labelled(np.eye(3), np.eye(3))] * 5 + [crystal(1)]),
             "Expected frames that differ by their spins alone, got frame 5 with other atoms than frame 0",
         ),
-        (lambda: valve_torques(crystal()), "Expected exchange_fields for every magnetic atom, got none for some"),
+        (lambda: valve_torques(crystal(1)), "Expected exchange_fields for every magnetic atom, got none for some"),
         (
             lambda: valve_torques(labelled(np.eye(3), np.eye(3))),
             "Expected spins in two directions that are not opposite, got 3",

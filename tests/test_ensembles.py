@@ -98,7 +98,7 @@ def test_two_temperatures_have_boltzmann_s_ratio(coupling):
 def test_lattice_and_spins_come_to_one_temperature_without_baths():
     """An antiferromagnet, whose conserved total moment of zero forbids nothing: hot atoms heat cold spins.
 
-    Moments of 7 mu_B precess as slowly as the lattice vibrates. The step matters: at 1.5 fs the spins stay a fifth
+    Moments of 7 mu_B precess as slowly as the lattice vibrates. The step matters: at 1.5 fs the spins stay a sixth
     colder than the lattice however long one waits, at 0.75 fs the two agree to a few percent.
     """
     rng = np.random.default_rng(1)

@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.mixing import SumCalculator
+from spin_samples import crystal
 from test_analytic import assert_relative
 
 from ase_spinml import (
@@ -22,21 +23,12 @@ from ase_spinml import (
 )
 from ase_spinml.calculators.gradient import LatticeGradient
 from ase_spinml.errors import InputError
-from ase_spinml.moments import get_moments, get_spins, random_directions, set_moments
+from ase_spinml.moments import get_moments, get_spins, set_moments
 from ase_spinml.units import GYROMAGNETIC_RATIO, MU_B
 
 SPACING, EXCHANGE, EASY = 2.5, 0.002, 0.00004
 WIDTH = SPACING * np.sqrt(EXCHANGE / (2 * EASY))
 """A wall in the chain below is cos(theta) = -tanh(x/WIDTH): five sites."""
-
-
-def crystal(seed=2):
-    rng = np.random.default_rng(seed)
-    atoms = bulk("Fe", a=2.87, cubic=True) * 2
-    moments = rng.uniform(0.5, 2.5, (16, 1)) * random_directions(16, rng)
-    moments[3] = 0
-    set_moments(atoms, moments)
-    return atoms
 
 
 def wall(sites=51, centre=18):
@@ -77,7 +69,7 @@ def gilbert_rate(spins, field, damping):
 
 
 def test_slonczewski_field_gives_the_torques_of_the_docstring():
-    atoms, p = crystal(), np.array([2, -1, 2]) / 3
+    atoms, p = crystal(2), np.array([2, -1, 2]) / 3
     field = SlonczewskiTorque(p * 7, 0.3, 0.8).get_property("exchange_fields", atoms)
     spins = get_spins(atoms)
     torque = -GYROMAGNETIC_RATIO * np.cross(spins, field)
@@ -107,7 +99,7 @@ def test_a_macrospin_spirals_as_in_closed_form(factor):
 
 
 def test_the_field_like_part_acts_as_a_magnetic_field():
-    atoms = crystal()
+    atoms = crystal(2)
     spins = get_spins(atoms)
     torque = SlonczewskiTorque((0, 1, 0), field_like_T=2.5).get_property("exchange_fields", atoms)
     magnetic = Zeeman((0, 2.5, 0)).get_property("exchange_fields", atoms)
@@ -115,7 +107,7 @@ def test_the_field_like_part_acts_as_a_magnetic_field():
 
 
 def test_spin_orbit_torque_is_polarised_along_normal_cross_current():
-    atoms = crystal()
+    atoms = crystal(2)
     torque = SpinOrbitTorque((2, 0, 1), (0, 0, 3), 0.4, -0.1)
     np.testing.assert_allclose(torque.polarisation, [0, 1, 0], atol=1e-15)
     expected = SlonczewskiTorque((0, 1, 0), 0.4, -0.1).get_property("exchange_fields", atoms)
@@ -123,7 +115,7 @@ def test_spin_orbit_torque_is_polarised_along_normal_cross_current():
 
 
 def test_a_pulse_of_current():
-    atoms = crystal()
+    atoms = crystal(2)
     torque = SlonczewskiTorque((0, 0, 1), lambda time: 0.5 * time, 0.2)
     start = torque.get_property("exchange_fields", atoms)
     torque.time = 4.0
@@ -134,7 +126,7 @@ def test_a_pulse_of_current():
 
 
 def test_torques_on_some_atoms():
-    atoms = crystal()
+    atoms = crystal(2)
     atoms.symbols[8:] = "Co"
     for choice in ({"species": "Co"}, {"indices": range(8, 16)}):
         field = SlonczewskiTorque((0, 0, 1), 0.5, **choice).get_property("exchange_fields", atoms)
@@ -179,7 +171,7 @@ def test_the_gradient_of_a_chain_and_of_a_film():
 
 def test_zhang_li_field_gives_the_torques_of_gilberts_equation():
     """de/dt = -gamma e x H + alpha e x de/dt - g + beta e x g, solved as a linear system."""
-    atoms, velocity, beta, damping = crystal(), np.array([0.3, -0.2, 0.5]), 0.4, 0.3
+    atoms, velocity, beta, damping = crystal(2), np.array([0.3, -0.2, 0.5]), 0.4, 0.3
     torque = ZhangLiTorque(velocity, 2.6, beta)
     energy = Zeeman((10, 20, -30)).get_property("exchange_fields", atoms)
     field = torque.get_property("exchange_fields", atoms)
@@ -242,7 +234,7 @@ TORQUES = {
 @pytest.mark.parametrize("torque", TORQUES.values(), ids=TORQUES)
 def test_torques_are_no_derivatives_and_carry_no_energy(torque):
     """Work on a closed path that turns one spin about an axis, or the antisymmetric part of dH/de, is not zero."""
-    atoms = crystal()
+    atoms = crystal(2)
     assert torque.conservative is False
     for name in ("energy", "free_energy", "energies", "forces", "stress"):
         assert not np.any(torque.get_property(name, atoms))
@@ -272,7 +264,7 @@ def test_conservative_terms_say_so():
 
 
 def test_all_terms_add_up():
-    atoms = crystal()
+    atoms = crystal(2)
     energies = [Heisenberg([0.01]), Anisotropy(0.001, cubic=0.002), DipoleDipole(), Zeeman(lambda time: [0, 0, 5.0])]
     terms = [*energies, *TORQUES.values()]
     names = ["energy", "free_energy", "energies", "forces", "stress", "exchange_fields"]
