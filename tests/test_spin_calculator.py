@@ -371,7 +371,8 @@ def test_a_walk_with_the_skin_equals_fresh_calculators(model, atoms):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", torch.device("cuda")])
 def test_refuses_a_device_that_is_not_there(model, device):
-    with pytest.raises(InputError, match=rf"Expected a CUDA device for device='{device}', got none: use device='cpu'\."):
+    expected = rf"Expected a CUDA device for device='{device}', got none: use device='cpu'\."
+    with pytest.raises(InputError, match=expected):
         SpinCalculator(model, device=device)
 
 
