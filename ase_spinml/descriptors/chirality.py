@@ -24,7 +24,6 @@ class Chirality:
 
     def __init__(self, density, magnetic, device):
         self.density = density
-        self._magnetic = list(magnetic)
         rows = [z * density.n_max + n for z, m in enumerate(magnetic) if m for n in range(density.n_max)]
         self.rows = torch.tensor(rows, dtype=torch.long, device=device)
         self._first, self._second = torch.triu_indices(len(rows), len(rows), offset=1, device=device)

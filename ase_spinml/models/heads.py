@@ -21,6 +21,9 @@ import torch
 
 from ase_spinml.models.networks import Inputs, Perceptron, SpeciesNetworks, by_species
 
+HEADS = ("conservative", "global", "site", "direct")
+PARITIES = ("equilibrium", "driven")
+
 
 @dataclass(frozen=True)
 class Head:
@@ -82,10 +85,6 @@ def mirror_signs(blocks, parity):
 def odd_columns(block):
     """Which features of a block are odd under time reversal, (F,) of bool."""
     return torch.as_tensor(getattr(block, "odd", False)).expand(block.n_features)
-
-
-HEADS = ("conservative", "global", "site", "direct")
-PARITIES = ("equilibrium", "driven")
 
 
 class Potentials(torch.nn.Module):
