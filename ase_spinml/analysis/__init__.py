@@ -3,6 +3,13 @@
 from ase_spinml.lazy import lazy_names
 
 _HOME = {
+    "structure_factor": "correlations",
+    "correlation": "correlations",
+    "domain_size": "correlations",
+    "scalar_chirality": "order",
+    "vector_chirality": "order",
+    "neighbour_products": "order",
+    "clusters": "order",
     "topological_charge": "topology",
     "solid_angles": "topology",
     "curl": "curls",
