@@ -1,14 +1,20 @@
-"""The command ``ase-spinml``: one subcommand per task, each a thin face of a function elsewhere.
+"""The command ``ase-spinml``: one subcommand per task, each a thin face of functions elsewhere.
 
 Exit codes: 0 done; 1 the input or a file is at fault, told in one sentence; 2 the command line itself is wrong.
 """
 
 import argparse
 import sys
-from functools import partial
 
 import ase_spinml
-from ase_spinml.cli_files import add_convert, add_info
+from ase_spinml.commands.completion import add_completion
+from ase_spinml.commands.convert import add_convert
+from ase_spinml.commands.demo import add_demo
+from ase_spinml.commands.evaluate import add_evaluate
+from ase_spinml.commands.fit import add_fit
+from ase_spinml.commands.info import add_info
+from ase_spinml.commands.plot import add_plot
+from ase_spinml.commands.run import add_run
 from ase_spinml.errors import SpinMLError
 
 
@@ -29,27 +35,8 @@ def build_parser():
         prog="ase-spinml", description="Machine-learned exchange fields and spin dynamics."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {ase_spinml.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
-    _add_demo(commands)
-    add_convert(commands)
-    add_info(commands)
+    add_completion(parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (add_demo, add_fit, add_evaluate, add_run, add_convert, add_plot, add_info):
+        add(commands)
     return parser
-
-
-def _add_demo(commands):
-    parser = commands.add_parser(
-        "demo",
-        help="fit bcc Fe and run it, about 3 minutes",
-        description="Fit SOSO-GAP to the shipped bcc Fe data, compare, save, re-open and run spin-lattice dynamics.",
-    )
-    parser.add_argument("--output", default="demo-output", help="directory for model, trajectories and pictures")
-    parser.set_defaults(run=_demo)
-
-
-def _demo(arguments):
-    import torch
-
-    from ase_spinml.demo import run_demo
-
-    torch.set_num_threads(1)  # for 54 atoms more threads only wait for each other
-    run_demo(arguments.output, say=partial(print, flush=True))

@@ -66,7 +66,7 @@ def test_energy_drift_is_fitted():
     assert legend(ax) == ["total energy", r"drift 0.250 $\pm$ 0.000 meV/atom/ps"]
     assert ax.lines[0].get_ydata()[0] == 0.0
     noise = np.random.default_rng(0).normal(size=2000)
-    errors = [plotting._drift(np.arange(100.0), part)[2] for part in noise.reshape(20, 100)]
+    errors = [plotting.runs._drift(np.arange(100.0), part)[2] for part in noise.reshape(20, 100)]
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.sqrt(12) / 100**1.5, rel=0.2)
     with pytest.raises(InputError) as caught:
         plotting.energy_drift([0.0], [1.0])

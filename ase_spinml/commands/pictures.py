@@ -1,0 +1,117 @@
+"""Figures that commands put together from the pictures of :mod:`ase_spinml.plotting`."""
+
+import os
+
+import numpy as np
+
+from ase_spinml import plotting
+from ase_spinml.errors import InputError
+
+
+def save(figure, path):
+    """Write a figure; the file appears when it is complete. InputError for an ending that matplotlib does not know."""
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        figure.savefig(part)
+        os.replace(part, path)
+    except ValueError as error:
+        raise InputError(f"Expected a picture ending in .png, .pdf or .svg, got {path.name!r}: {error}.") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def figure(width, height):
+    """A new figure of a size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=150)
+
+
+def parity_picture(labels, results):
+    """Predictions against labels, one panel for each kind that is there.
+
+    labels: list of :class:`ase_spinml.models.labels.Labels`; results: list of dict as a model predicts them.
+    """
+    panels = list(_panels(labels, results))
+    if not panels:
+        raise InputError("Expected labelled frames to draw, got none that model and frames share.")
+    drawn = figure(5.0 * len(panels), 5.5)
+    for ax, (name, unit, pairs) in zip(np.atleast_1d(drawn.subplots(1, len(panels))), panels, strict=True):
+        reference, predicted = (np.concatenate([np.ravel(x) for x in side]) for side in zip(*pairs, strict=True))
+        shift = reference.mean() if name == "energy" else 0.0
+        plotting.parity(reference - shift, predicted - shift, label=name, unit=unit, ax=ax)
+    return drawn
+
+
+def _panels(labels, results):
+    """Name, unit and pairs (labels, predictions) of every kind of label; forces and energies in meV."""
+    pairs = {"energy": [], "forces": [], "stress": [], "field m*H": []}
+    for label, result in zip(labels, results, strict=True):
+        if label.energy is not None and "energy" in result:
+            pairs["energy"].append([1e3 * x / len(label.moments) for x in (label.energy, result["energy"])])
+        if label.forces is not None and "forces" in result:
+            pairs["forces"].append([1e3 * label.forces, 1e3 * result["forces"]])
+        if label.stress is not None and "stress" in result:
+            pairs["stress"].append([1e3 * label.stress, 1e3 * result["stress"]])
+        known = label.labelled_spins
+        factor = 1e3 * label.lengths[known, None]
+        pairs["field m*H"].append([factor * label.fields[known], factor * result["exchange_fields"][known]])
+    units = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å$^3$", "field m*H": "meV"}
+    for name, found in pairs.items():
+        if sum(np.size(reference) for reference, _ in found):
+            yield name, units[name], found
+
+
+def log_picture(path):
+    """Energy, magnetisation and temperatures of a log file that a run has written."""
+    columns = _columns(path)
+    drawn = figure(6.4, 8.0)
+    upper, middle, lower = drawn.subplots(3, 1, sharex=True)
+    conserved = np.isfinite(columns["Econs[eV]"]).all()
+    name, label = ("Econs[eV]", "conserved energy") if conserved else ("Etot[eV]", "total energy")
+    plotting.energy_drift(columns["Time[ps]"], 1e3 * columns[name], label=label, unit="meV", ax=upper)
+    upper.set(xlabel="")
+    values = [columns[name] for name in ("Time[ps]", "|M|/N[muB]", "T[K]", "Tspin[K]")]
+    plotting.magnetisation_and_temperatures(*values, axes=(middle, lower))
+    return drawn
+
+
+def is_log(path):
+    """Whether a file starts like the log of a run."""
+    with open(path, "rb") as file:
+        return file.read(200).lstrip().startswith(b"Time[ps]")
+
+
+def _columns(path):
+    names = path.read_text(encoding="utf-8").splitlines()[0].split()
+    try:
+        rows = np.loadtxt(path, skiprows=1, ndmin=2)
+    except ValueError as error:
+        raise InputError(f"Expected rows of numbers in {path}, got others: {error}.") from None
+    if rows.shape[1:] != (len(names),):
+        raise InputError(f"Expected lines of {len(names)} numbers in {path}, got none yet: let the run go on.")
+    return dict(zip(names, rows.T, strict=True))
+
+
+def trajectory_picture(frames, times):
+    """Total energy and magnetisation along a trajectory; times (n,) in ps."""
+    from ase_spinml.moments import get_moments
+
+    drawn = figure(6.4, 6.0)
+    upper, lower = drawn.subplots(2, 1, sharex=True)
+    energies = [1e3 * frame.get_total_energy() / len(frame) for frame in frames]
+    plotting.energy_drift(times, energies, ax=upper)
+    lower.plot(times, [np.linalg.norm(get_moments(frame).mean(axis=0)) for frame in frames], color=plotting.COLOURS[0])
+    upper.set(xlabel="")
+    lower.set(xlabel="time (ps)", ylabel=r"magnetisation ($\mu_B$/atom)")
+    return drawn
+
+
+def texture_picture(atoms, in_space):
+    """Spins of a frame, in space or seen from above."""
+    drawn = figure(6.4, 5.6)
+    if in_space:
+        plotting.spin_texture_3d(atoms, ax=drawn.add_subplot(projection="3d"))
+    else:
+        plotting.spin_texture(atoms, ax=drawn.subplots())
+    return drawn

@@ -1,0 +1,81 @@
+"""Runs against time."""
+
+import numpy as np
+
+from ase_spinml.plotting.style import COLOURS, canvas, look, pyplot, series
+
+
+def energy_drift(times, energies, *, label="total energy", unit="meV/atom", ax=None):
+    """Energy about its first value, with the fitted drift and its standard error in the legend.
+
+    The error is taken from the scatter of the means of up to ten stretches of the run about the line, as neighbouring
+    values are correlated; a drift within twice its error is none that this run can tell.
+
+    times: (n,) in ps; energies: (n,) in ``unit``.
+    label: what the energies are.
+    Raises InputError for fewer than three points.
+    """
+    times, energies = series(times, energies, least=3)
+    ax = canvas(ax)
+    change = energies - energies[0]
+    slope, offset, error = _drift(times, change)
+    ax.plot(times, change, color=COLOURS[0], lw=1, label=label)
+    drift = f"drift {slope:.3f} $\\pm$ {error:.3f} {unit}/ps"
+    ax.plot(times, offset + slope * times, color=COLOURS[1], ls="--", lw=1.5, label=drift)
+    ax.set(xlabel="time (ps)", ylabel=f"change of {label} ({unit})")
+    ax.legend(fontsize="small")
+    return ax
+
+
+def magnetisation_and_temperatures(times, magnetisation, lattice, spins, *, target=None, electrons=None, axes=None):
+    """Magnetisation above, the temperatures below, against time.
+
+    times: (n,) in ps; magnetisation: (n,) length of the mean moment in mu_B; lattice, spins: (n,) temperatures in K.
+    target: bath temperature in K, one number or (n,), drawn as a line.
+    electrons: (n,) temperatures of the electrons in K.
+    axes: two Axes, or None for a new figure. Returns both.
+    Raises InputError when the lengths differ or fewer than two points are given.
+    """
+    times, magnetisation = series(times, magnetisation)
+    if axes is None:
+        axes = pyplot().subplots(2, 1, sharex=True, layout="constrained", figsize=(6.4, 6.0))[1]
+    upper, lower = axes
+    upper.plot(times, magnetisation, color=COLOURS[0], lw=1.2)
+    upper.set(ylabel=r"magnetisation ($\mu_B$/atom)")
+    lower.plot(times, series(times, lattice)[1], color=COLOURS[1], lw=1.2, label="lattice")
+    lower.plot(times, series(times, spins)[1], color=COLOURS[2], lw=1.2, ls="--", label="spins")
+    if electrons is not None:
+        lower.plot(times, series(times, electrons)[1], color=COLOURS[3], lw=1.2, ls=":", label="electrons", zorder=1)
+    if target is not None:
+        bath = series(times, np.broadcast_to(target, times.shape))[1]
+        lower.plot(times, bath, color="0.5", lw=0.8, zorder=0, label="bath")
+    lower.set(xlabel="time (ps)", ylabel="temperature (K)")
+    lower.legend(fontsize="small")
+    return axes
+
+
+def wall_position(times, positions, *, ax=None):
+    """Position of a domain wall against time, with its mean velocity and standard error, as in :func:`energy_drift`.
+
+    times: (n,) in ps; positions: (n,) in Angstrom.
+    Raises InputError for fewer than three points.
+    """
+    times, positions = series(times, positions, least=3)
+    ax = canvas(ax)
+    slope, offset, error = 100 * np.array(_drift(times, positions))  # 1 Angstrom/ps is 100 m/s
+    ax.plot(times, positions, ls="", ms=4, label="wall", **look(0))
+    label = f"{slope:.4g} $\\pm$ {error:.2g} m/s"
+    ax.plot(times, (offset + slope * times) / 100, color=COLOURS[1], ls="--", lw=1.5, label=label)
+    ax.set(xlabel="time (ps)", ylabel="position of the wall (Å)")
+    ax.legend(fontsize="small")
+    return ax
+
+
+def _drift(times, values):
+    """Slope, offset and standard error of the slope of the line through the means of up to ten stretches."""
+    x, y = (
+        np.array([part.mean() for part in np.array_split(series, min(10, len(series)))]) for series in (times, values)
+    )
+    slope, offset = np.polyfit(x, y, 1)
+    residual = y - offset - slope * x
+    return slope, offset, np.sqrt(np.sum(residual**2) / (len(x) - 2) / np.sum((x - x.mean()) ** 2))

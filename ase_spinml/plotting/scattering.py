@@ -1,0 +1,79 @@
+"""Spin waves and correlations in reciprocal space."""
+
+import numpy as np
+
+from ase_spinml.errors import InputError
+from ase_spinml.plotting.style import COLOURS, canvas
+
+
+def magnon_bands(
+    distances, energies, *, ticks=(), labels=(), intensity=None, measured=None, unit="meV", colorbar=True, ax=None
+):
+    """Magnon energies along a path through the Brillouin zone, over a map of S(q, omega) where there is one.
+
+    distances: (n,) along the path, in any unit.
+    energies: (n, bands) in ``unit``.
+    ticks, labels: distances and names of the special points.
+    intensity: tuple of energies (w,) in ``unit`` and a map (w, n), of which the square root is shown.
+    measured: tuple of distances (p,) and energies (p,), or also their errors (p,).
+    Raises InputError when shapes do not fit.
+    """
+    distances, energies = np.asarray(distances, float), np.atleast_2d(np.asarray(energies, float).T).T
+    if distances.ndim != 1 or energies.ndim != 2 or len(energies) != len(distances) or len(ticks) != len(labels):
+        raise InputError(
+            f"Expected distances (n,), energies (n, bands) and a label for every tick, got {distances.shape}, "
+            f"{energies.shape}, {len(ticks)} ticks and {len(labels)} labels."
+        )
+    ax = canvas(ax)
+    if intensity is not None:
+        _draw_intensity(ax, distances, *map(np.asarray, intensity), unit, colorbar)
+    lines = ax.plot(distances, energies, color=COLOURS[0] if intensity is None else COLOURS[4], lw=1.5)
+    lines[0].set_label("spin-wave theory")
+    if measured is not None:
+        x, y, *bars = map(np.asarray, measured)
+        style = {"color": COLOURS[1], "marker": "s", "ms": 5, "mec": "white", "ls": "", "capsize": 2}
+        ax.errorbar(x, y, *bars, label="measured", zorder=3, **style)
+    for tick in ticks:
+        ax.axvline(tick, color="0.5", lw=0.8, zorder=1)
+    if len(ticks):
+        ax.set_xticks(ticks, labels)
+    ax.set(xlabel="wave vector", ylabel=f"energy ({unit})", xlim=(distances[0], distances[-1]))
+    ax.set_ylim(bottom=min(0.0, np.nanmin(energies)))
+    if measured is not None or intensity is not None:
+        ax.legend(fontsize="small")
+    return ax
+
+
+def structure_factor(qx, qy, intensity, *, unit="1/Å", logarithmic=False, colorbar=True, ax=None):
+    """Map of the structure factor S(q) in a plane of reciprocal space.
+
+    qx: (n,), qy: (m,) components of q in ``unit``, evenly spaced; intensity: (m, n), rows along qy.
+    logarithmic: show peaks and what lies between them on one scale; the values then have to be above zero.
+    Raises InputError when shapes do not fit, or for values of zero or below on a logarithmic scale.
+    """
+    from matplotlib.colors import LogNorm, Normalize
+
+    qx, qy, intensity = (np.asarray(values, float) for values in (qx, qy, intensity))
+    if intensity.shape != (len(qy), len(qx)):
+        raise InputError(f"Expected a map of shape ({len(qy)}, {len(qx)}) for these qy and qx, got {intensity.shape}.")
+    if logarithmic and not np.all(intensity > 0):
+        raise InputError("Expected values above zero on a logarithmic scale, got others: leave logarithmic out.")
+    ax = canvas(ax)
+    scale = LogNorm() if logarithmic else Normalize(vmin=min(0.0, intensity.min()))
+    mesh = ax.pcolormesh(qx, qy, intensity, cmap="cividis", norm=scale, rasterized=True)
+    ax.set(xlabel=f"$q_x$ ({unit})", ylabel=f"$q_y$ ({unit})", aspect="equal")
+    if colorbar:
+        ax.figure.colorbar(mesh, ax=ax, label="$S(q)$", shrink=0.85)
+    return ax
+
+
+def _draw_intensity(ax, distances, energies, values, unit, colorbar):
+    if values.shape != (len(energies), len(distances)):
+        raise InputError(
+            f"Expected an intensity map of shape ({len(energies)}, {len(distances)}), energies by distances, "
+            f"got {values.shape}."
+        )
+    shown = np.sqrt(np.clip(values, 0.0, None))
+    mesh = ax.pcolormesh(distances, energies, shown, cmap="Greys", zorder=0, rasterized=True)
+    if colorbar:
+        ax.figure.colorbar(mesh, ax=ax, label=rf"$\sqrt{{S(q, \omega)}}$ (1/{unit})$^{{1/2}}$")
