@@ -27,6 +27,17 @@ _HOME = {
     "quadrature_loop": "work",
     "plane_loop": "work",
     "valve_torques": "valve",
+    "curie_temperature": "curie",
+    "CurieResult": "curie",
+    "thermal_averages": "thermal",
+    "ThermalAverages": "thermal",
+    "Estimate": "thermal",
+    "order_parameter": "thermal",
+    "binder_cumulant": "thermal",
+    "blocking": "thermal",
+    "jackknife": "thermal",
+    "autocorrelation_time": "thermal",
+    "equilibration": "thermal",
 }
 
 __all__ = sorted(_HOME)
