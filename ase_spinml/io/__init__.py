@@ -32,6 +32,7 @@ _HOME = {
     "write_lammps_data": "codes.lammps",
     "read_lammps_dump": "codes.lammps_dump",
     "write_lammps_dump": "codes.lammps_dump",
+    "write_ovito": "codes.ovito",
     # other codes: exchange tables
     "ExchangeTable": "exchange.table",
     "with_reverses": "exchange.table",

@@ -71,6 +71,7 @@ FORMATS = {
         "LAMMPS text dump",
         names=r".*\.(dump|lammpstrj)",
     ),
+    "ovito": Format("frames", "", "codes.ovito.write_ovito", "XYZ with arrows for OVITO"),
     "vasp": Format("frames", "vasp.reader.iread_vasp", "", "run or output file of VASP"),
     "tb2j": Format(
         "exchange",
@@ -120,6 +121,9 @@ def read_any(path, name=None, **options):
     """
     name = guess_format(path) if name is None else name
     form = _named(name)
+    if not form.read:
+        readable = ", ".join(other for other, each in FORMATS.items() if each.read)
+        raise InputError(f"Expected a format that can be read, got {name}: choose one of {readable}.")
     found = _call(form.read, "read", form, name, path, options)
     if form.kind == "exchange":
         return found
