@@ -26,6 +26,11 @@ def main(argv=None):
     except (SpinMLError, OSError) as error:
         print(f"ase-spinml {arguments.command}: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        print(f"ase-spinml {arguments.command}: Expected matplotlib, found none: pip install it.", file=sys.stderr)
+        return 1
     return 0
 
 

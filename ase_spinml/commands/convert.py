@@ -18,6 +18,7 @@ def add_convert(commands):
         "  ase-spinml convert run/ frames.xyz --from vasp\n"
         "  ase-spinml convert frames.xyz system --to deepmd\n"
         "  ase-spinml convert train.cfg train.xyz --species Fe,Al\n"
+        "  ase-spinml convert fe300.traj fe300.xyz --to ovito\n"
         "  ase-spinml convert exchange.out Fe.ucf",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,6 +1,6 @@
 """The settings of ``ase-spinml fit``; defaults are those of SOSO, SpinGAP and SpinNN, which a test compares."""
 
-from ase_spinml.commands.kinds import integer, integers, number, path, paths, truth, word, words
+from ase_spinml.commands.kinds import count, integer, integers, number, path, paths, truth, word, words
 from ase_spinml.commands.settings import Setting
 
 GAP, NN = ("gap",), ("nn",)
@@ -10,7 +10,7 @@ FILES = (
     Setting("output", path, None, "file of the model; NAME.yaml beside it holds every setting", short="-o"),
     Setting("test", paths, None, "frames to test the model on"),
     Setting("holdout", number, None, "share of the frames to hold out for a test, chosen by the seed"),
-    Setting("seed", integer, 0, "seed of everything that is left to chance"),
+    Setting("seed", count, 0, "seed of everything that is left to chance"),
     Setting("model", word, "gap", "kind of model", choices=("gap", "nn")),
 )
 DESCRIPTOR = (

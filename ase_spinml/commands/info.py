@@ -2,8 +2,9 @@
 
 import argparse
 import warnings
+from pathlib import Path
 
-from ase_spinml.commands.reading import add_reading, read
+from ase_spinml.commands.reading import add_reading, is_model, read
 from ase_spinml.errors import InputError
 
 
@@ -12,8 +13,9 @@ def add_info(commands):
     parser = commands.add_parser(
         "info",
         help="what a file holds: labels, their ranges, suspicious frames",
-        description="List frames, labels and their ranges, suspicious frames, and test energies against fields.",
-        epilog="example:\n  ase-spinml info train.xyz",
+        description="List frames, labels and their ranges, suspicious frames, and test energies against fields;\n"
+        "or tell what a model was fitted to.",
+        epilog="examples:\n  ase-spinml info train.xyz\n  ase-spinml info fe.model",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("input", help="file or folder to read")
@@ -25,6 +27,9 @@ def add_info(commands):
 def _info(arguments):
     from ase_spinml.io.summary import describe, describe_exchange
 
+    if is_model(Path(arguments.input)):
+        print("\n".join(_describe_model(arguments.input)))
+        return
     found = read(arguments)
     if not isinstance(found, list):
         print("\n".join(describe_exchange(*found)))
@@ -44,3 +49,22 @@ def _checked(frames):
             return check_labels(frames)["message"]
     except InputError as error:
         return f"not possible. {error}"
+
+
+def _describe_model(file):
+    """Lines on a model: what it is, and what it was fitted to."""
+    from ase_spinml.models.base import load_model
+
+    model = load_model(file)
+    summary, descriptor = model.summary_, model.descriptor_
+    atoms = ", ".join(f"{number} {symbol}" for symbol, number in summary["n_atoms_by_species"].items())
+    yield f"model: {model.registry_name} for {', '.join(descriptor.species)}, cutoff {descriptor.cutoff} A"
+    yield f"fitted to: {summary['n_frames']} frames, atoms: {atoms}"
+    if not model.conservative:
+        yield f"fields without an energy: head {model.head}"
+    elif not model.lattice_fitted:
+        yield "lattice: not fitted, spins only"
+    if model.baseline_name is not None:
+        yield f"baseline: {model.baseline_name}, to be set as model.baseline"
+    if summary["outliers"]:
+        yield f"frames with outlying labels: {', '.join(summary['outliers'])}"

@@ -17,6 +17,20 @@ def integer(given):
     return int(given)
 
 
+def count(given):
+    """A whole number, 0 or above."""
+    if integer(given) < 0:
+        raise ValueError
+    return integer(given)
+
+
+def positive(given):
+    """A whole number, 1 or above."""
+    if integer(given) < 1:
+        raise ValueError
+    return integer(given)
+
+
 def word(given):
     """One word or name."""
     if not isinstance(given, str):
@@ -43,7 +57,9 @@ def paths(given):
 
 def _listed(kind, plural):
     def convert(given):
-        return [kind(item) for item in (given.split(",") if isinstance(given, str) else given)]
+        if isinstance(given, str):
+            given = given.split(",")
+        return [kind(item) for item in (given if isinstance(given, list) else [given])]
 
     convert.__name__ = plural
     return convert
@@ -58,12 +74,16 @@ def by_element(given):
     """Numbers by chemical symbol, Fe=2.2,Al=0 as a flag."""
     if isinstance(given, str):
         given = dict(item.split("=") for item in given.split(","))
+    if not isinstance(given, dict):
+        raise ValueError
     return {word(symbol): number(value) for symbol, value in given.items()}
 
 
 EXPECTED = {
     number: "a number",
     integer: "a whole number",
+    count: "a whole number from 0",
+    positive: "a whole number from 1",
     word: "text",
     truth: "true or false",
     path: "a path",
@@ -77,6 +97,8 @@ EXPECTED = {
 
 METAVAR = {
     integer: "N",
+    count: "N",
+    positive: "N",
     number: "X",
     word: "NAME",
     path: "FILE",

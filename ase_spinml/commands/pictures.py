@@ -76,12 +76,6 @@ def log_picture(path):
     return drawn
 
 
-def is_log(path):
-    """Whether a file starts like the log of a run."""
-    with open(path, "rb") as file:
-        return file.read(200).lstrip().startswith(b"Time[ps]")
-
-
 def _columns(path):
     names = path.read_text(encoding="utf-8").splitlines()[0].split()
     try:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ase_spinml.commands.reading import description, read_frames
+from ase_spinml.commands.reading import description, is_model, read_frames, start_of
 from ase_spinml.errors import InputError
 
 FILMS = (".gif", ".mp4")
@@ -54,9 +54,9 @@ def _picture(arguments, file):
         from ase_spinml.models.base import load_model
 
         return pictures.parity_picture(*predict(load_model(file), read_frames("plot", map(Path, arguments.frames))))
-    if _is_model(file):
+    if is_model(file):
         raise InputError(f"Expected labelled frames beside the model {file}, got none: name their file too.")
-    if pictures.is_log(file):
+    if start_of(file).lstrip().startswith(b"Time[ps]"):
         return pictures.log_picture(file)
     frames, times = _frames_and_times(file)
     if times is not None and len(frames) > 2 and arguments.frame is None and arguments.view is None:
@@ -72,12 +72,6 @@ def _in_space(view, atoms):
     from ase_spinml.plotting import is_layered
 
     return is_layered(atoms) if view is None else view == "space"
-
-
-def _is_model(file):
-    """Whether a file starts like a model, whatever its name."""
-    with open(file, "rb") as stream:
-        return b"ase_spinml model" in stream.read(200)
 
 
 def _frames_and_times(file):

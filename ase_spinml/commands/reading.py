@@ -53,6 +53,19 @@ def read_telling(command, file, source=None, **options):
     return found
 
 
+def start_of(file):
+    """The first 200 bytes of a file, none of a folder."""
+    if file.is_dir():
+        return b""
+    with open(file, "rb") as stream:
+        return stream.read(200)
+
+
+def is_model(file):
+    """Whether a file starts like a model, whatever its name."""
+    return b"ase_spinml model" in start_of(file)
+
+
 def description(help_text, epilog):
     """Arguments of a subparser whose epilog is printed as it stands."""
     return {"description": help_text, "epilog": epilog, "formatter_class": argparse.RawDescriptionHelpFormatter}

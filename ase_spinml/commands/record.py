@@ -93,10 +93,12 @@ def same_record(file, content, leave_out=()):
 
 
 def check_replaceable(results, file, content, force):
-    """Refuse to replace results that other settings have made.
+    """Refuse to replace results that other settings have made, and a folder that is not there, before any work.
 
     results: paths of what will be written; file: the record beside them; content: the record to be.
     """
+    if not Path(file).parent.is_dir():
+        raise InputError(f"Expected a folder for the results, got {Path(file).parent}, which does not exist: make it.")
     there = [result for result in results if Path(result).exists()]
     if there and not force and not same_record(file, content):
         raise InputError(

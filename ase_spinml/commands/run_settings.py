@@ -1,6 +1,6 @@
 """The settings of ``ase-spinml run``, and what they mean in ASE units."""
 
-from ase_spinml.commands.kinds import by_element, integer, number, numbers, path, word
+from ase_spinml.commands.kinds import by_element, count, number, numbers, path, positive, word
 from ase_spinml.commands.settings import Setting
 
 SPINS, BOTH, RELAXATION = "spin-dynamics", "spin-lattice-dynamics", "relaxation"
@@ -23,7 +23,7 @@ SETTINGS = (
         "moments", by_element, None, "length of the moments in mu_B by element, in place of those of the structure"
     ),
     Setting("axis", numbers, [0.0, 0.0, 1.0], "direction of moments that the structure gives without one"),
-    Setting("steps", integer, 1000, "time steps, or most steps of a relaxation"),
+    Setting("steps", count, 1000, "time steps, or most steps of a relaxation"),
     Setting("device", word, "cpu", "where a model computes, cpu or cuda"),
     Setting("timestep", number, 1.0, "in fs", only=MOVING),
     Setting("temperature", number, None, "of the heat bath in K (default: no bath)", only=MOVING),
@@ -37,9 +37,9 @@ SETTINGS = (
         choices=("midpoint", "sib", "depondt", "heun"),
         only=MOVING,
     ),
-    Setting("seed", integer, 0, "of the noise", only=MOVING),
-    Setting("interval", integer, 10, "steps between two frames and two lines of the log", only=MOVING),
-    Setting("checkpoint_interval", integer, 1000, "steps between two checkpoints", only=MOVING),
+    Setting("seed", count, 0, "of the noise", only=MOVING),
+    Setting("interval", positive, 10, "steps between two frames and two lines of the log", only=MOVING),
+    Setting("checkpoint_interval", positive, 1000, "steps between two checkpoints", only=MOVING),
     Setting("moves", word, "spins", "what moves", choices=("spins", "atoms", "both"), only=(RELAXATION,)),
     Setting("fmax", number, 0.01, "largest force at the end in eV/A", only=(RELAXATION,)),
     Setting("torque_max", number, 1e-4, "largest torque at the end in eV", only=(RELAXATION,)),

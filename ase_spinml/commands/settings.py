@@ -45,6 +45,13 @@ class Setting:
         """The flag on the command line."""
         return "--" + self.name.replace("_", "-")
 
+    def from_flag(self, text):
+        """The value from the text of a flag; raises ArgumentTypeError, which is wrong usage."""
+        try:
+            return self.kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {EXPECTED[self.kind]}, got {text!r}") from None
+
     def value(self, given, where):
         """The value from what a file holds; raises InputError that names the file."""
         try:
@@ -66,9 +73,9 @@ def add_flags(parser, settings, selector=None):
         if setting.kind is truth:
             options["action"] = argparse.BooleanOptionalAction
         elif setting.choices:
-            options |= {"type": setting.kind, "choices": setting.choices}
+            options |= {"type": setting.from_flag, "choices": setting.choices}
         else:
-            options |= {"type": setting.kind, "metavar": METAVAR[setting.kind]}
+            options |= {"type": setting.from_flag, "metavar": METAVAR[setting.kind]}
         where.add_argument(*filter(None, (setting.short, setting.flag)), **options)
 
 
