@@ -338,3 +338,26 @@ def test_refused():
     assert message(lambda: descriptor.structure(Atoms())) == "a frame needs at least one atom, got an empty ase.Atoms"
     assert message(lambda: descriptor(two)) == "the descriptor knows sites of X, but the frame contains Co, Fe"
     assert message(lambda: descriptor.fit([])) == "at least one frame is needed, got an empty list"
+
+
+@pytest.mark.parametrize(
+    ("lattice", "size", "options"),
+    [
+        ("triangular", (5, 5), {"cross": True}),
+        ("square", (6, 6), {"chirality": True}),
+        ("chain", 8, {"chirality": True, "parameters": ["voltage"], "group": "C1"}),
+    ],
+)
+def test_derivatives_along_turns_are_those_of_the_way_back(lattice, size, options):
+    atoms = spin_lattice(lattice, size, "random", pbc=lattice != "chain", rng=0)
+    atoms.info["voltage"] = 0.3
+    descriptor = LatticeDescriptor(2.0, 1.0, **options).fit([atoms])
+    structure = descriptor.structure(atoms)
+    (part,) = descriptor.blocks()["lattice"].parts(structure)
+    turns = torch.as_tensor(np.random.default_rng(1).normal(size=(3, len(atoms), 3)) * [[[1.0]], [[0.5]], [[0.0]]])
+    turns[1, 4:] = 0
+    sensitivity = torch.as_tensor(np.random.default_rng(2).normal(size=part.features.shape))
+    gradient = Gradient(structure, 1, lattice=False)
+    part.pullback(sensitivity.unsqueeze(0), gradient)
+    expected = (gradient.spins * turns).sum((1, 2))
+    torch.testing.assert_close((part.along(turns) * sensitivity).sum((1, 2)), expected, rtol=1e-12, atol=1e-12)

@@ -52,3 +52,7 @@ class ConditionedPart:
         """Add the derivatives of B energies with dE/dx = sensitivity (B, n, F) to ``gradient``."""
         split = sensitivity.unflatten(2, (self._factors.shape[1], -1))
         self._part.pullback((split * self._factors.unsqueeze(2)).sum(2), gradient)
+
+    def along(self, turns):
+        """Derivatives of the features (D, n, F) when spins turn by ``turns`` (D, N, 3)."""
+        return (self._factors.unsqueeze(2) * self._part.along(turns).unsqueeze(2)).flatten(2)

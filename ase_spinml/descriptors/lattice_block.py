@@ -232,3 +232,25 @@ class LatticePart:
         real = (self.structure.sites[self.atoms].T >= 0).to(to_sites.dtype)
         to_sites = to_sites * real[:, None, :, None]
         add_rows(gradient.spins, self._sites.reshape(-1), to_sites.transpose(0, 1).reshape(batch, -1, 3))
+
+    def along(self, turns):
+        """Derivatives of the features (D, n, F) when spins turn by ``turns`` (D, N, 3); few sites see one spin turn."""
+        block, table = self.block, self.structure.sites[self.atoms].T
+        real = (table >= 0).to(turns.dtype).unsqueeze(2)
+        turning = (turns != 0).any(2)
+        seen = turning[:, self.atoms] | turning[:, self._sites].any(1)
+        places, sites = torch.nonzero(seen, as_tuple=True)
+        de0 = turns[:, self.atoms][places, sites]
+        de = turns[places.unsqueeze(0), self._sites[:, sites]] * real[:, sites]
+        dj, dk = (de.index_select(0, block._pairs[:, k]) for k in (0, 1))
+        e0, e, ej, ek = self._e0[sites], self._e[:, sites], self._ej[:, sites], self._ek[:, sites]
+        bonds = torch.cat([(de * e0 + e * de0).sum(2), (dj * ek + ej * dk).sum(2)])
+        chiralities = bonds[:0]
+        if block._chiral:
+            turned = torch.linalg.cross(dj, ek) + torch.linalg.cross(ej, dk)
+            chiralities = (turned * e0 + self._cross[:, sites] * de0).sum(2)
+        at, by = (self._bonds[:, sites], self._chiralities[:, sites]), (bonds, chiralities)
+        _, slopes = torch.func.jvp(block.invariants, at, by)
+        found = turns.new_zeros(len(turns), len(self._e0), block.n_features)
+        found[places, sites] = slopes.T
+        return found

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ase_spinml.descriptors.structure import Gradient
+from ase_spinml.models.kernels import Linear
 
 KINDS = ("energy", "forces", "stress", "field")
 WORK = 4_000_000
@@ -50,6 +51,8 @@ class Term:
 
     def slopes(self, x, jacobian):
         """Derivatives (D, r) of the columns summed over atoms, for dx (D, n, F) along D directions."""
+        if isinstance(self.kernel, Linear):
+            return (jacobian.sum(1) * self.scale) @ self.points.T @ self.whitening
         x, jacobian = x * self.scale, jacobian * self.scale
         directions, n, size = jacobian.shape
         a, b = self.kernel.slopes(x, self.points)
@@ -139,17 +142,21 @@ def label_rows(labels, structure, sigmas):
 def jacobians(part, directions):
     """Derivatives of a part's features along directions, as batches (slice, (d, n, F)).
 
-    A pullback is linear in the sensitivity it is given, so its transpose, the derivative along given directions, is
-    the pullback's own gradient with respect to that sensitivity.
+    Parts of fixed lattices know their derivatives along turns of spins. Of the others, a pullback is linear in the
+    sensitivity it is given, so its transpose, the derivative along given directions, is the pullback's own gradient
+    with respect to that sensitivity.
     """
     x = part.features
     batch = max(1, WORK // (x.numel() + 1))
     structure = part.structure
+    lattice = directions.positions is not None or directions.virial is not None
     for start in range(0, directions.count, batch):
         pick = slice(start, min(start + batch, directions.count))
         count = pick.stop - pick.start
+        if not lattice and hasattr(part, "along"):
+            yield pick, part.along(directions.spins[pick])
+            continue
         sensitivity = x.new_zeros(count, *x.shape).requires_grad_()
-        lattice = directions.positions is not None or directions.virial is not None
         gradient = Gradient(structure, count, lattice=lattice)
         part.pullback(sensitivity, gradient)
         total = x.new_zeros(())
