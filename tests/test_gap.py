@@ -546,7 +546,7 @@ def with_baseline():
 
 def test_a_model_with_a_baseline_learns_the_remainder(with_baseline, pair_model):
     np.testing.assert_allclose(
-        with_baseline.column_weights_, pair_model.column_weights_, atol=1e-6 * np.abs(pair_model.column_weights_).max()
+        with_baseline.column_weights_, pair_model.column_weights_, atol=3e-6 * np.abs(pair_model.column_weights_).max()
     )
 
 

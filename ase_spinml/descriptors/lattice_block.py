@@ -249,8 +249,13 @@ class LatticePart:
         if block._chiral:
             turned = torch.linalg.cross(dj, ek) + torch.linalg.cross(ej, dk)
             chiralities = (turned * e0 + self._cross[:, sites] * de0).sum(2)
-        at, by = (self._bonds[:, sites], self._chiralities[:, sites]), (bonds, chiralities)
-        _, slopes = torch.func.jvp(block.invariants, at, by)
+        at = [x[:, sites].requires_grad_() for x in (self._bonds, self._chiralities)]
+        x = block.invariants(*at)
+        back = torch.zeros_like(x, requires_grad=True)
+        slopes = torch.autograd.grad(x, at, back, create_graph=True, allow_unused=True)  # linear in ``back``
+        along = sum(
+            (slope * by).sum() for slope, by in zip(slopes, (bonds, chiralities), strict=True) if slope is not None
+        )
         found = turns.new_zeros(len(turns), len(self._e0), block.n_features)
-        found[places, sites] = slopes.T
+        found[places, sites] = torch.autograd.grad(along, back)[0].T
         return found
