@@ -27,7 +27,7 @@ def main(argv=None):
         print(f"ase-spinml {arguments.command}: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
+        if error.name.partition(".")[0] != "matplotlib":
             raise
         print(f"ase-spinml {arguments.command}: Expected matplotlib, found none: pip install it.", file=sys.stderr)
         return 1

@@ -77,13 +77,13 @@ def log_picture(path):
 
 
 def _columns(path):
-    names = path.read_text(encoding="utf-8").splitlines()[0].split()
+    """Columns of a log by name, each (n,)."""
+    first, *lines = path.read_text(encoding="utf-8").splitlines()
+    names = first.split()
     try:
-        rows = np.loadtxt(path, skiprows=1, ndmin=2)
+        rows = np.array([[float(word) for word in line.split()] for line in lines]).reshape(-1, len(names))
     except ValueError as error:
-        raise InputError(f"Expected rows of numbers in {path}, got others: {error}.") from None
-    if rows.shape[1:] != (len(names),):
-        raise InputError(f"Expected lines of {len(names)} numbers in {path}, got none yet: let the run go on.")
+        raise InputError(f"Expected lines of {len(names)} numbers in {path}, got others: {error}.") from None
     return dict(zip(names, rows.T, strict=True))
 
 

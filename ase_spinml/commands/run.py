@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ase_spinml import checks
 from ase_spinml.commands import record
 from ase_spinml.commands.reading import description
 from ase_spinml.commands.run_settings import BOTH, RELAXATION, SETTINGS, SPINS, dynamics_options
@@ -143,6 +144,8 @@ def _relax(atoms, values, begin):
     from ase_spinml.io import write_frames
     from ase_spinml.landscape.relaxation import Relaxation
 
+    checks.positive("fmax", values["fmax"], "eV/Angstrom")
+    checks.positive("torque_max", values["torque_max"], "eV")
     output = values["output"]
     relaxation = Relaxation(atoms, values["moves"], logfile=str(_beside(output, "log")))
     trajectory = SpinTrajectory(_beside(output, "traj"))
