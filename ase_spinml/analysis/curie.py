@@ -1,11 +1,11 @@
-"""The critical temperature of a magnet: spin dynamics of several cells at many temperatures, and Binder's crossing."""
+"""The critical temperature of a magnet: samples of several cells at many temperatures, and Binder's crossing."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from ase_spinml.analysis.histograms import JoinedRuns, crossing, fine_grid, peak
-from ase_spinml.analysis.sweep import check_lengths, check_system, run_points, thermal_timestep
+from ase_spinml.analysis.sweep import check_lengths, check_system, run_points
 from ase_spinml.analysis.thermal import Estimate, equilibration, thermal_averages
 from ase_spinml.errors import InputError
 from ase_spinml.moments import magnetic_mask
@@ -36,8 +36,6 @@ class CurieResult:
         Temperature in K at which the Binder cumulants of two sizes cross; nan where they do not.
     curves : dict of size -> (2, G) array
         U of the joined runs: temperatures in K, values.
-    timestep : float
-        In ASE time units.
     """
 
     critical_temperature_K: Estimate
@@ -47,7 +45,6 @@ class CurieResult:
     averages: dict
     crossings: dict
     curves: dict
-    timestep: float
 
     def values(self, name, size):
         """Values and errors, (M,) each, of one of the averages of :class:`ThermalAverages` by its name."""
@@ -59,12 +56,9 @@ def curie_temperature(
     temperatures,
     sizes=(4, 6, 8),
     *,
-    steps=20000,
-    interval=20,
-    timestep=None,
-    damping=1.0,
+    steps=10000,
+    interval=10,
     weights=None,
-    device=None,
     rng=0,
     path=None,
     n_jobs=None,
@@ -72,8 +66,9 @@ def curie_temperature(
 ):
     """Critical temperature of spins on a frozen lattice.
 
-    Every cell runs at every temperature with :class:`ase_spinml.SpinDynamics` and strong damping, from the ordered
-    state of ``atoms``. What a run needs to come to equilibrium is found and left out.
+    Every cell is sampled at every temperature by Langevin steps that are accepted or refused
+    (:mod:`ase_spinml.analysis.langevin`), from the ordered state of ``atoms``. What a run needs to come to equilibrium
+    is found and left out.
 
     Parameters
     ----------
@@ -87,16 +82,10 @@ def curie_temperature(
         How often the cell is repeated. Two or more for the crossing; with one, the peak of the longitudinal
         susceptibility, which differs from T_C of the infinite crystal.
     steps, interval : int
-        Time steps of a run, and from one sample to the next.
-    timestep : float, optional
-        In ASE time units; by default ``suggest_timestep(atoms, tolerance=0.02)`` of the smallest size. A longer step
-        makes the spins colder than their bath, with the square of the step.
-    damping : float
-        Gilbert's alpha. It changes how fast a run forgets, not the averages.
+        Steps of a run, each with one evaluation, and from one sample to the next. A quarter more come first, in which
+        the length of the steps is found.
     weights : (N,) array, optional
         w_i of the order parameter, see :mod:`ase_spinml.analysis.thermal`; +-1 for an antiferromagnet.
-    device : str, optional
-        As in SpinDynamics; "cpu" is the fastest for calculators of this package.
     rng : seed or numpy.random.Generator
         A point depends on the seed, its size and its temperature alone.
     path : str or Path, optional
@@ -120,15 +109,14 @@ def curie_temperature(
     temperatures, sizes = _temperatures(temperatures), _sizes(sizes)
     check_system(atoms, sizes, weights)
     check_lengths(steps, interval)
-    timestep = thermal_timestep(atoms) if timestep is None else timestep
-    settings = {"steps": int(steps), "interval": int(interval), "timestep": float(timestep), "damping": float(damping)}
-    settings |= {"weights": None if weights is None else np.asarray(weights, float).tolist(), "device": device}
+    weights = None if weights is None else np.asarray(weights, dtype=float).tolist()
+    settings = {"steps": int(steps), "interval": int(interval), "weights": weights}
     series = run_points(atoms, temperatures, sizes, settings, rng, path, n_jobs, progress)
     n_spins = {size: int(magnetic_mask(atoms).sum() * np.prod(size)) for size in sizes}
-    return _result(temperatures, sizes, series, n_spins, timestep)
+    return _result(temperatures, sizes, series, n_spins)
 
 
-def _result(temperatures, sizes, series, n_spins, timestep):
+def _result(temperatures, sizes, series, n_spins):
     """CurieResult of the series (2, S) of all sizes and temperatures."""
     grid, averages, joined = fine_grid(temperatures), {}, {}
     for size in sizes:
@@ -149,7 +137,7 @@ def _result(temperatures, sizes, series, n_spins, timestep):
         _check_bracket(joined[sizes[0]], joined[sizes[-1]], critical)
     _check_overlap(critical, temperatures, joined)
     curves = {size: np.stack([grid, runs.binder()]) for size, runs in joined.items()}
-    return CurieResult(critical, method, temperatures, sizes, averages, crossings, curves, timestep)
+    return CurieResult(critical, method, temperatures, sizes, averages, crossings, curves)
 
 
 def _crossing(small, large, small_draws, large_draws):

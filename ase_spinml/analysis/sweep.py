@@ -1,4 +1,4 @@
-"""Spin dynamics of several cells at many temperatures, in parallel, kept in a file."""
+"""Thermal samples of several cells at many temperatures, made in parallel and kept in a file."""
 
 import copy
 
@@ -7,16 +7,15 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from ase_spinml import checks
+from ase_spinml.analysis.langevin import LangevinSampler
 from ase_spinml.analysis.points import read_points, write_points
 from ase_spinml.analysis.thermal import FEWEST, order_parameter
-from ase_spinml.dynamics.md import SpinDynamics
-from ase_spinml.dynamics.timestep import suggest_timestep
 from ase_spinml.errors import InputError
 from ase_spinml.moments import get_moments, get_spins, random_directions, set_moments
 from ase_spinml.terms import forget, is_conservative
 
-PRECISION = 0.02
-"""Tolerance of :func:`ase_spinml.suggest_timestep` for the time step of a run."""
+ADAPTED = 0.25
+"""Steps before the first sample, in which the length of the steps is found, as a share of those that follow."""
 
 
 def run_points(atoms, temperatures, sizes, settings, rng, path, n_jobs, progress):
@@ -30,12 +29,12 @@ def run_points(atoms, temperatures, sizes, settings, rng, path, n_jobs, progress
         In K.
     sizes : sequence of (3,) tuples
     settings : dict
-        steps, interval, timestep (ASE time units), damping, weights (list or None), device.
+        steps, interval, weights (list or None).
 
     Returns
     -------
     dict of size -> list of M arrays (2, S)
-        |m|, and the energy per spin in eV, from the first step on.
+        |m|, and the energy per spin in eV.
 
     Raises
     ------
@@ -68,29 +67,13 @@ def _run_point(key, atoms, size, temperature_K, settings, seed):
     weights = settings["weights"]
     weights = None if weights is None else np.tile(weights, np.prod(size))
     source = np.random.default_rng([seed, *size, *np.array([temperature_K]).view(np.uint32)])
-    dynamics = SpinDynamics(
-        cell,
-        settings["timestep"],
-        temperature_K,
-        settings["damping"],
-        source,
-        integrator="depondt",
-        device=settings["device"],
-        progress=False,
-    )
-    n_spins, samples = get_spins(cell).any(axis=1).sum(), []
-
-    def sample():
-        samples.append((order_parameter(get_spins(cell), weights), cell.get_potential_energy() / n_spins))
-
-    dynamics.attach(sample, settings["interval"])
-    dynamics.run(settings["steps"])
-    return key, np.array(samples).T
-
-
-def thermal_timestep(atoms):
-    """Time step for thermal averages in ASE time units, from the fastest precession in the state of ``atoms``."""
-    return suggest_timestep(_doubled(atoms), PRECISION)
+    sampler, n_spins = LangevinSampler(cell, temperature_K, source), get_spins(cell).any(axis=1).sum()
+    sampler.run(int(ADAPTED * settings["steps"]), adapt=True)
+    samples = np.empty((2, settings["steps"] // settings["interval"]))
+    for k in range(samples.shape[1]):
+        sampler.run(settings["interval"])
+        samples[:, k] = order_parameter(sampler.spins, weights), sampler.energy / n_spins
+    return key, samples
 
 
 def check_system(atoms, sizes, weights):
