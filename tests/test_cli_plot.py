@@ -73,7 +73,8 @@ def test_a_log_shows_conserved_energy_magnetisation_and_temperatures(folder):
     np.testing.assert_allclose(upper.lines[0].get_ydata(), 1e3 * (rows[:, 7] - rows[0, 7]), atol=1e-9)
     assert upper.get_ylabel() == "change of conserved energy (meV)"
     np.testing.assert_allclose(middle.lines[0].get_ydata(), rows[:, 6])
-    np.testing.assert_allclose(lower.lines[1].get_ydata(), rows[:, 5])
+    np.testing.assert_allclose(lower.lines[0].get_ydata(), rows[:, 5])
+    assert [text.get_text() for text in lower.get_legend().get_texts()] == ["spins"]
     assert lower.get_xlabel() == "time (ps)"
 
 

@@ -63,7 +63,7 @@ def test_parity_of_unequal_shapes():
 def test_energy_drift_is_fitted():
     times = np.linspace(0, 2, 11)
     ax = plotting.energy_drift(times, -500.0 + 0.25 * times)
-    assert legend(ax) == ["total energy", r"drift 0.250 $\pm$ 0.000 meV/atom/ps"]
+    assert legend(ax) == ["total energy", r"drift 0.250000 $\pm$ 0.000000 meV/atom/ps"]
     assert ax.lines[0].get_ydata()[0] == 0.0
     noise = np.random.default_rng(0).normal(size=2000)
     errors = [plotting.runs._drift(np.arange(100.0), part)[2] for part in noise.reshape(20, 100)]

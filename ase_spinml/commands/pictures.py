@@ -71,7 +71,8 @@ def log_picture(path):
     name, label = ("Econs[eV]", "conserved energy") if conserved else ("Etot[eV]", "total energy")
     plotting.energy_drift(columns["Time[ps]"], 1e3 * columns[name], label=label, unit="meV", ax=upper)
     upper.set(xlabel="")
-    values = [columns[name] for name in ("Time[ps]", "|M|/N[muB]", "T[K]", "Tspin[K]")]
+    temperatures = [columns[name] if np.nan_to_num(columns[name]).any() else None for name in ("T[K]", "Tspin[K]")]
+    values = (columns["Time[ps]"], columns["|M|/N[muB]"], *temperatures)
     plotting.magnetisation_and_temperatures(*values, axes=(middle, lower))
     return drawn
 

@@ -50,18 +50,19 @@ def residuals(reference, predicted, *, label, unit, groups=None, axes=None):
         options = {"width_ratios": (2, 1), "sharey": True, "layout": "constrained", "figsize": (7.2, 4.2)}
         axes = pyplot().subplots(1, 2, **options)[1]
     left, right = axes
-    edges = np.histogram_bin_edges(error, bins=int(np.clip(np.sqrt(len(error)), 8, 40)))
+    count = len(np.histogram_bin_edges(error, bins="fd")) - 1 if np.ptp(error) else 1
+    edges = np.histogram_bin_edges(error, bins=int(np.clip(count, 8, 60)))
     for k, group in enumerate(dict.fromkeys(groups.tolist())):
         chosen = groups == group
         name = f"{group}: " if group else ""
-        text = f"{name}{error[chosen].mean():.3g} $\\pm$ {error[chosen].std():.3g} {unit}"
+        text = f"{name}mean {error[chosen].mean():.2g}, deviation {error[chosen].std():.3g} {unit}"
         left.plot(reference[chosen], error[chosen], ls="", ms=4, alpha=0.6, label=text, zorder=3 - 0.1 * k, **look(k))
         style = {"histtype": "step", "lw": 1.5, "ls": LINES[k % len(LINES)], "color": look(k)["color"]}
         right.hist(error[chosen], edges, density=True, orientation="horizontal", zorder=3 - 0.1 * k, **style)
     for ax in axes:
         ax.axhline(0, color="0.5", lw=0.8, zorder=0)
     left.set(xlabel=f"reference {label} ({unit})", ylabel=f"predicted - reference ({unit})")
-    right.set(xlabel=f"density (1/({unit}))")
+    right.set(xlabel=f"density (1/({unit}))" if "/" in unit else f"density (1/{unit})")
     left.legend(fontsize="small")
     return axes
 

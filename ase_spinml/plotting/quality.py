@@ -66,10 +66,10 @@ def calibration(errors, standard_deviations, *, label, unit, ax=None):
 def learning_curve(sizes, errors, *, label, unit, name="RMSE", ax=None):
     """Errors against the number of training frames, both logarithmic; call it again with ``ax`` for another model.
 
-    Bars reach from the smallest to the largest of the repeats.
+    Of repeats the median is drawn, with bars from the smallest to the largest.
 
     sizes: (n,) numbers of frames, above zero.
-    errors: (n,) errors above zero, or (n, k) from k repeats with other frames, whose mean is drawn.
+    errors: (n,) errors above zero, or (n, k) from k repeats with other frames.
     label, unit: what the errors are of; name: of the curve.
     Raises InputError when the shapes do not fit or a value is not above zero.
     """
@@ -80,9 +80,9 @@ def learning_curve(sizes, errors, *, label, unit, name="RMSE", ax=None):
     if not (np.all(sizes > 0) and np.all(repeats > 0)):
         raise InputError("Expected sizes and errors above zero, which logarithmic axes need, got others.")
     ax = canvas(ax)
-    number, mean = len(ax.containers), repeats.mean(axis=1)
-    bars = (mean - repeats.min(axis=1), repeats.max(axis=1) - mean) if repeats.shape[1] > 1 else None
-    ax.errorbar(sizes, mean, bars, ms=6, lw=1.5, ls=LINES[number % len(LINES)], capsize=3, label=name, **look(number))
+    number, middle = len(ax.containers), np.median(repeats, axis=1)
+    bars = (middle - repeats.min(axis=1), repeats.max(axis=1) - middle) if repeats.shape[1] > 1 else None
+    ax.errorbar(sizes, middle, bars, ms=6, lw=1.5, ls=LINES[number % len(LINES)], capsize=3, label=name, **look(number))
     ax.set(xscale="log", yscale="log", xlabel="training frames", ylabel=f"error of {label} ({unit})")
     plain_logarithmic(ax.xaxis, ax.yaxis)
     ax.legend(fontsize="small")

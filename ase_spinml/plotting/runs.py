@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ase_spinml.plotting.style import COLOURS, canvas, look, pyplot, series
+from ase_spinml.plotting.style import COLOURS, canvas, look, pyplot, series, with_error
 
 
 def energy_drift(times, energies, *, label="total energy", unit="meV/atom", ax=None):
@@ -20,7 +20,7 @@ def energy_drift(times, energies, *, label="total energy", unit="meV/atom", ax=N
     change = energies - energies[0]
     slope, offset, error = _drift(times, change)
     ax.plot(times, change, color=COLOURS[0], lw=1, label=label)
-    drift = f"drift {slope:.3f} $\\pm$ {error:.3f} {unit}/ps"
+    drift = f"drift {with_error(slope, error, unit)}/ps"
     ax.plot(times, offset + slope * times, color=COLOURS[1], ls="--", lw=1.5, label=drift)
     ax.set(xlabel="time (ps)", ylabel=f"change of {label} ({unit})")
     ax.legend(fontsize="small")
@@ -30,7 +30,8 @@ def energy_drift(times, energies, *, label="total energy", unit="meV/atom", ax=N
 def magnetisation_and_temperatures(times, magnetisation, lattice, spins, *, target=None, electrons=None, axes=None):
     """Magnetisation above, the temperatures below, against time.
 
-    times: (n,) in ps; magnetisation: (n,) length of the mean moment in mu_B; lattice, spins: (n,) temperatures in K.
+    times: (n,) in ps; magnetisation: (n,) length of the mean moment in mu_B.
+    lattice, spins: (n,) temperatures in K, or None for what has none, such as a frozen lattice.
     target: bath temperature in K, one number or (n,), drawn as a line.
     electrons: (n,) temperatures of the electrons in K.
     axes: two Axes, or None for a new figure. Returns both.
@@ -42,15 +43,18 @@ def magnetisation_and_temperatures(times, magnetisation, lattice, spins, *, targ
     upper, lower = axes
     upper.plot(times, magnetisation, color=COLOURS[0], lw=1.2)
     upper.set(ylabel=r"magnetisation ($\mu_B$/atom)")
-    lower.plot(times, series(times, lattice)[1], color=COLOURS[1], lw=1.2, label="lattice")
-    lower.plot(times, series(times, spins)[1], color=COLOURS[2], lw=1.2, ls="--", label="spins")
+    if lattice is not None:
+        lower.plot(times, series(times, lattice)[1], color=COLOURS[1], lw=1.2, label="lattice")
+    if spins is not None:
+        lower.plot(times, series(times, spins)[1], color=COLOURS[2], lw=1.2, ls="--", label="spins")
     if electrons is not None:
         lower.plot(times, series(times, electrons)[1], color=COLOURS[3], lw=1.2, ls=":", label="electrons", zorder=1)
     if target is not None:
         bath = series(times, np.broadcast_to(target, times.shape))[1]
         lower.plot(times, bath, color="0.5", lw=0.8, zorder=0, label="bath")
     lower.set(xlabel="time (ps)", ylabel="temperature (K)")
-    lower.legend(fontsize="small")
+    if lower.lines:
+        lower.legend(fontsize="small")
     return axes
 
 
@@ -64,8 +68,8 @@ def wall_position(times, positions, *, ax=None):
     ax = canvas(ax)
     slope, offset, error = 100 * np.array(_drift(times, positions))  # 1 Angstrom/ps is 100 m/s
     ax.plot(times, positions, ls="", ms=4, label="wall", **look(0))
-    label = f"{slope:.4g} $\\pm$ {error:.2g} m/s"
-    ax.plot(times, (offset + slope * times) / 100, color=COLOURS[1], ls="--", lw=1.5, label=label)
+    line = (offset + slope * times) / 100
+    ax.plot(times, line, color=COLOURS[1], ls="--", lw=1.5, label=with_error(slope, error, "m/s"))
     ax.set(xlabel="time (ps)", ylabel="position of the wall (Å)")
     ax.legend(fontsize="small")
     return ax

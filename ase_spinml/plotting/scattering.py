@@ -5,6 +5,9 @@ import numpy as np
 from ase_spinml.errors import InputError
 from ase_spinml.plotting.style import COLOURS, canvas
 
+DECADES = 1e4
+"""Highest over lowest intensity that a map of S(q, omega) tells apart."""
+
 
 def magnon_bands(
     distances, energies, *, ticks=(), labels=(), intensity=None, measured=None, unit="meV", colorbar=True, ax=None
@@ -14,7 +17,7 @@ def magnon_bands(
     distances: (n,) along the path, in any unit.
     energies: (n, bands) in ``unit``.
     ticks, labels: distances and names of the special points.
-    intensity: tuple of energies (w,) in ``unit`` and a map (w, n), of which the square root is shown.
+    intensity: tuple of energies (w,) in ``unit`` and a map (w, n), of which four decades are shown.
     measured: tuple of distances (p,) and energies (p,), or also their errors (p,).
     Raises InputError when shapes do not fit.
     """
@@ -26,7 +29,7 @@ def magnon_bands(
         )
     ax = canvas(ax)
     if intensity is not None:
-        _draw_intensity(ax, distances, *map(np.asarray, intensity), unit, colorbar)
+        _draw_intensity(ax, distances, *map(np.asarray, intensity), colorbar)
     lines = ax.plot(distances, energies, color=COLOURS[0] if intensity is None else COLOURS[4], lw=1.5)
     lines[0].set_label("spin-wave theory")
     if measured is not None:
@@ -67,13 +70,15 @@ def structure_factor(qx, qy, intensity, *, unit="1/Å", logarithmic=False, color
     return ax
 
 
-def _draw_intensity(ax, distances, energies, values, unit, colorbar):
-    if values.shape != (len(energies), len(distances)):
+def _draw_intensity(ax, distances, energies, values, colorbar):
+    if values.shape != (len(energies), len(distances)) or not np.max(values) > 0:
         raise InputError(
-            f"Expected an intensity map of shape ({len(energies)}, {len(distances)}), energies by distances, "
-            f"got {values.shape}."
+            f"Expected a map with values above zero of shape ({len(energies)}, {len(distances)}), energies by "
+            f"distances, got {values.shape}."
         )
-    shown = np.sqrt(np.clip(values, 0.0, None))
-    mesh = ax.pcolormesh(distances, energies, shown, cmap="Greys", zorder=0, rasterized=True)
+    from matplotlib.colors import LogNorm
+
+    scale = LogNorm(values.max() / DECADES, values.max(), clip=True)
+    mesh = ax.pcolormesh(distances, energies, values, cmap="Greys", norm=scale, zorder=0, rasterized=True)
     if colorbar:
-        ax.figure.colorbar(mesh, ax=ax, label=rf"$\sqrt{{S(q, \omega)}}$ (1/{unit})$^{{1/2}}$")
+        ax.figure.colorbar(mesh, ax=ax, label=r"$S(q, \omega)$")

@@ -30,7 +30,7 @@ def spin_texture(atoms, *, ax=None, colorbar=True):
     discs.set(array=spins[:, 2], clim=(-1, 1), alpha=0.8, linewidth=0)
     ax.add_collection(discs)
     arrows = {"pivot": "mid", "angles": "xy", "units": "xy", "scale_units": "xy", "scale": 1 / apart, "minlength": 0}
-    ax.quiver(*places.T, *spins[:, :2].T, width=0.1 * apart, color="black", ec="white", lw=0.4, **arrows)
+    ax.quiver(*places.T, *spins[:, :2].T, width=0.1 * apart, color="black", **arrows)
     ax.update_datalim([places.min(axis=0) - apart / 2, places.max(axis=0) + apart / 2])
     ax.autoscale_view()
     ax.set(xlabel="x (Å)", ylabel="y (Å)", aspect="equal")
@@ -63,6 +63,8 @@ def spin_texture_3d(atoms, *, ax=None, colorbar=True):
     low, high = places.min(axis=0) - length / 2, places.max(axis=0) + length / 2
     ax.set(xlabel="x (Å)", ylabel="y (Å)", zlabel="z (Å)")
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]), box_aspect=high - low)
+    for axis, extent in zip("xyz", high - low, strict=True):  # no labels over one another on short axes
+        ax.locator_params(axis=axis, nbins=max(1, round(6 * extent / np.ptp([low, high], axis=0).max())))
     if colorbar:
         ax.figure.colorbar(scale, ax=ax, label="$e_z$", shrink=0.7, pad=0.12)
     return ax

@@ -53,3 +53,9 @@ def plain_logarithmic(*axes):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
+
+
+def with_error(value, error, unit):
+    """A value and its standard error with two digits of the error, and the unit, as text for matplotlib."""
+    digits = int(np.clip(1 - np.floor(np.log10(error)), 0, 6)) if error > 0 else 3
+    return f"{value:.{digits}f} $\\pm$ {error:.{digits}f} {unit}"

@@ -3,55 +3,60 @@
 import numpy as np
 
 from ase_spinml.errors import InputError
-from ase_spinml.plotting.style import LINES, look, pyplot
+from ase_spinml.plotting.style import LINES, look, pyplot, with_error
 
 
-def magnetisation_curve(temperatures, magnetisation, *, errors=None, binder=None, critical=None, axes=None):
+def magnetisation_curve(temperatures, magnetisation, *, binder=None, critical=None, axes=None):
     """Magnetisation against temperature for systems of several sizes and, below, their Binder cumulants.
 
     temperatures: (n,) in K.
-    magnetisation: dict of size (a number of cells or atoms, or a name) to (n,) mean magnetisation over saturation.
-    errors: dict of size to (n,) standard errors of the magnetisation.
-    binder: dict of size to (n,) cumulants U = 1 - <m^4> / 3 <m^2>^2, or None for one panel.
+    magnetisation: dict of size (a name for the legend) to (n,) mean magnetisation over saturation, or (2, n) with
+        standard errors, as ``CurieResult.values("magnetisation", size)`` gives it.
+    binder: the same for the cumulants U = 1 - <m^4> / 3 <m^2>^2, or None for one panel.
     critical: temperature in K where the cumulants cross, or (temperature, its standard error), drawn as a line and a
         band.
     axes: one Axes, or two with cumulants, or None for a new figure. Returns them as a list.
     Raises InputError when an array has another length than the temperatures.
     """
     temperatures = np.asarray(temperatures, float)
-    count = 1 if binder is None else 2
+    quantities = [(magnetisation, "magnetisation $M/M_0$"), (binder, "Binder cumulant $U$")]
+    quantities = quantities[: 1 if binder is None else 2]
+    count = len(quantities)
     if axes is None:
-        axes = pyplot().subplots(count, 1, sharex=True, squeeze=False, layout="constrained", figsize=(6.4, 3 * count))
-        axes = axes[1][:, 0]
-    axes = list(np.atleast_1d(np.array(axes, dtype=object)))
+        options = {"sharex": True, "squeeze": False, "layout": "constrained", "figsize": (6.4, 1.5 + 2.5 * count)}
+        axes = pyplot().subplots(count, 1, **options)[1][:, 0]
+    axes = list(np.ravel(np.array(axes, dtype=object)))
     if len(axes) != count:
         raise InputError(f"Expected {count} Axes, got {len(axes)}: cumulants have one of their own.")
-    quantities = [(magnetisation, errors or {}, "magnetisation $M/M_0$"), (binder, {}, "Binder cumulant $U$")]
-    for ax, (values, bars, label) in zip(axes, quantities, strict=False):
-        for k, (size, mean) in enumerate(values.items()):
-            mean, bar = _fitting(temperatures, mean), bars.get(size)
-            bar = None if bar is None else _fitting(temperatures, bar)
+    for ax, (curves, label) in zip(axes, quantities, strict=True):
+        for k, (size, values) in enumerate(curves.items()):
+            mean, bars = _mean_and_bars(temperatures, values)
             style = {"ms": 4, "lw": 1.2, "ls": LINES[k % len(LINES)], "capsize": 2, **look(k)}
-            ax.errorbar(temperatures, mean, bar, label=f"{size}", **style)
+            ax.errorbar(temperatures, mean, bars, label=f"{size}", **style)
         ax.set(ylabel=label)
-        if critical is not None:
-            _draw_critical(ax, critical)
     axes[0].legend(fontsize="small", title="size")
     axes[-1].set(xlabel="temperature (K)")
+    if critical is not None:
+        _draw_critical(axes, *(critical if np.ndim(critical) else (critical, 0.0)))
     return axes
 
 
-def _fitting(temperatures, values):
+def _mean_and_bars(temperatures, values):
     values = np.asarray(values, float)
-    if values.shape != temperatures.shape:
-        raise InputError(f"Expected one value for each of {len(temperatures)} temperatures, got shape {values.shape}.")
-    return values
+    if values.shape not in (temperatures.shape, (2, *temperatures.shape)):
+        raise InputError(
+            f"Expected a value, or a value and its error, for each of {len(temperatures)} temperatures, got shape "
+            f"{values.shape}."
+        )
+    return (values, None) if values.ndim == 1 else values
 
 
-def _draw_critical(ax, critical):
-    """A line at the critical temperature with its value, and a band of one standard error."""
-    temperature, error = critical if np.ndim(critical) else (critical, 0.0)
-    text = f"$T_c$ = {temperature:.4g} K" if not error else f"$T_c$ = {temperature:.4g} $\\pm$ {error:.2g} K"
-    ax.axvline(temperature, color="0.5", lw=1.0, zorder=0, label=text)
-    if error:
-        ax.axvspan(temperature - error, temperature + error, color="0.5", alpha=0.25, lw=0, zorder=0)
+def _draw_critical(axes, temperature, error):
+    """A line at the critical temperature with its value at the foot, and a band of one standard error."""
+    text = f"$T_c$ = {with_error(temperature, error, 'K') if error else f'{temperature:.4g} K'}"
+    for ax in axes:
+        ax.axvline(temperature, color="0.5", lw=1.0, zorder=0)
+        if error:
+            ax.axvspan(temperature - error, temperature + error, color="0.5", alpha=0.25, lw=0, zorder=0)
+    place = {"xycoords": ("data", "axes fraction"), "xytext": (-8, 0), "textcoords": "offset points"}
+    axes[-1].annotate(text, (temperature - error, 0.05), ha="right", fontsize="small", **place)
