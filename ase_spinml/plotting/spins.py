@@ -61,12 +61,15 @@ def spin_texture_3d(atoms, *, ax=None, colorbar=True):
     arrows = {"length": length, "pivot": "middle", "arrow_length_ratio": 0.4, "lw": 1.8}
     ax.quiver(*places.T, *spins.T, colors=scale.to_rgba(spins[:, 2]), **arrows)
     low, high = places.min(axis=0) - length / 2, places.max(axis=0) + length / 2
-    ax.set(xlabel="x (Å)", ylabel="y (Å)", zlabel="z (Å)")
+    for label, axis in zip("xyz", (ax.xaxis, ax.yaxis, ax.zaxis), strict=True):
+        axis.set_label_text(f"{label} (Å)")
+        axis.labelpad = 2 if label == "z" else 8
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]), box_aspect=high - low)
-    for axis, extent in zip("xyz", high - low, strict=True):  # no labels over one another on short axes
-        ax.locator_params(axis=axis, nbins=max(1, round(6 * extent / np.ptp([low, high], axis=0).max())))
+    extent = high - low
+    for axis in np.flatnonzero(extent < 0.25 * extent.max()):  # no room for more
+        (ax.set_xticks, ax.set_yticks, ax.set_zticks)[axis]([round((low[axis] + high[axis]) / 2, 2)])
     if colorbar:
-        ax.figure.colorbar(scale, ax=ax, label="$e_z$", shrink=0.7, pad=0.12)
+        ax.figure.colorbar(scale, ax=ax, label="$e_z$", shrink=0.7, pad=0.15)
     return ax
 
 

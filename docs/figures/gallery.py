@@ -74,19 +74,20 @@ def models():
         *everything, **labels, groups=groups, axes=right.subplots(1, 2, width_ratios=(2, 1), sharey=True)
     )
     left, right = lower.subplots(1, 2)
-    sizes = [9, 18, 35, 70]
+    sizes = [5, 9, 18, 36]
     for name, fit in kinds.items():
-        errors = [[rmse(fit, train, test, size, seed) for seed in range(7)] for size in sizes]
-        plotting.learning_curve(sizes, errors, **labels, name=name, ax=left)
+        errors = [[forces_rmse(fit, size, seed) for seed in range(5)] for size in sizes]
+        plotting.learning_curve(sizes, errors, label="forces", unit="meV/Å", name=name, ax=left)
     errors, deviations = standard_deviations(kernel_model(train), test)
     plotting.calibration(errors, deviations, **labels, ax=right)
     return figure
 
 
-def rmse(fit, train, test, size, seed):
-    """Error of fields in meV of a model fitted to some of the frames."""
-    chosen = np.random.default_rng(seed).permutation(len(train))[:size]
-    return np.sqrt(np.mean((fields(test, fit([train[k] for k in chosen])) - fields(test)) ** 2))
+def forces_rmse(fit, size, seed):
+    """Error of forces in meV/A among displaced frames near the ferromagnet, of a model fitted to some of them."""
+    frames = [frame for frame in load_frames() if frame.info["config_type"].endswith("thermal")]
+    frames = [frames[k] for k in np.random.default_rng(seed).permutation(len(frames))]
+    return 1e3 * fit(frames[:size]).evaluate(frames[36:])["forces_rmse"]
 
 
 def standard_deviations(model, frames):
