@@ -6,7 +6,16 @@ from ase_spinml.plotting.style import COLOURS, canvas, look
 def energy_path(path, *, ax=None):
     """Energy along a path between two magnetic states: images, the curve through them, the barrier in the legend.
 
-    path: :class:`ase_spinml.landscape.path.EnergyPath`, as from ``SpinNEB.path()``.
+    Parameters
+    ----------
+    path : ase_spinml.landscape.path.EnergyPath
+        As from ``SpinNEB.path()``.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
     """
     ax = canvas(ax)
     start = path.energies[0]

@@ -14,15 +14,30 @@ WRITERS = {".gif": "pillow", ".mp4": "ffmpeg"}
 
 
 def animate(frames, path, *, times=None, in_space=False, frames_per_second=10, dpi=100):
-    """Write spin textures, one frame after another, as a GIF or an MP4 film; the file appears when it is complete.
+    """Write spins, one frame after another, as a GIF or an MP4 film; the file appears when it is complete.
 
-    frames: list of ase.Atoms with moments, or the path of a trajectory as the dynamics classes write it.
-    path: ends in .gif, or in .mp4, which needs the program ffmpeg.
-    times: (n,) in ps, written above the frames.
-    in_space: draw :func:`spin_texture_3d` instead of the view from above.
-    dpi: dots per inch, of 6.4 x 4.8 inches.
-    Returns the path.
-    Raises InputError for no frames, times of another length, another ending, or an MP4 without ffmpeg.
+    Parameters
+    ----------
+    frames : list of ase.Atoms, str or Path
+        With moments; or the path of a trajectory as the dynamics classes write it.
+    path : str or Path
+        Ends in .gif, or in .mp4, which needs the program ffmpeg.
+    times : (n,) array, optional
+        In ps, written above the frames; their numbers by default.
+    in_space : bool
+        Draw :func:`~ase_spinml.plotting.spins.spin_texture_3d` instead of the view from above.
+    frames_per_second : float
+    dpi : int
+        Dots per inch, of 6.4 x 4.8 inches.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        No frames, times of another length, another ending, an MP4 without ffmpeg, a frame without moments.
     """
     from matplotlib import animation
     from matplotlib.figure import Figure

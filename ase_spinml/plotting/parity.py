@@ -10,10 +10,26 @@ def parity(reference, predicted, *, label, unit, groups=None, ax=None):
     """Predicted against reference values, the RMSE of every group in the legend, the residuals in a strip below.
 
     The first group is drawn on top.
-    reference, predicted: arrays of one shape, flattened.
-    label, unit: what the values are; the axis label reads "reference ``label`` (``unit``)".
-    groups: sequence of names, one per value (after flattening), or None for one group.
-    Raises InputError when the shapes differ or nothing is there to draw.
+
+    Parameters
+    ----------
+    reference, predicted : arrays of one shape
+        Flattened.
+    label, unit : str
+        What the values are; the axis label reads "reference ``label`` (``unit``)".
+    groups : sequence of str, optional
+        A name for every value (after flattening); one group by default.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Shapes that differ, nothing to draw.
     """
     reference, predicted, groups = _grouped(reference, predicted, groups)
     ax = canvas(ax)
@@ -40,9 +56,21 @@ def residuals(reference, predicted, *, label, unit, groups=None, axes=None):
     Both share the axis of the residuals. The legend tells mean and standard deviation of every group; the histograms
     are densities, so that groups of any size compare, with one bin width for all.
 
-    reference, predicted, label, unit, groups: as in :func:`parity`.
-    axes: two Axes that share their y axis, or None for a new figure. Returns both.
-    Raises InputError as :func:`parity`.
+    Parameters
+    ----------
+    reference, predicted, label, unit, groups
+        As in :func:`parity`.
+    axes : two matplotlib Axes, optional
+        They should share their y axis. A new figure by default.
+
+    Returns
+    -------
+    two matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        As :func:`parity`.
     """
     reference, predicted, groups = _grouped(reference, predicted, groups)
     error = predicted - reference

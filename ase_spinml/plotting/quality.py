@@ -7,10 +7,29 @@ from ase_spinml.plotting.style import LINES, canvas, look, plain_logarithmic, se
 
 
 def error_against_angle(angles, errors, *, label, unit, bins=9, ax=None):
-    """Absolute errors against an angle between spins, with the RMSE of each of ``bins`` equal ranges.
+    """Absolute errors against an angle between spins, with the RMSE of each of some equal ranges.
 
-    angles: (n,) in degrees, 0 to 180; errors: (n,) predicted minus reference.
-    Raises InputError when the lengths differ or fewer than two points are given.
+    Parameters
+    ----------
+    angles : (n,) array
+        In degrees, 0 to 180.
+    errors : (n,) array
+        Predicted minus reference.
+    label, unit : str
+        What the values are.
+    bins : int
+        Number of ranges.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Lengths that differ, fewer than two points.
     """
     angles, errors = series(angles, errors)
     ax = canvas(ax)
@@ -32,10 +51,25 @@ def calibration(errors, standard_deviations, *, label, unit, ax=None):
     standard errors for independent normal errors, RMSE / sqrt(2 n). The legend tells the root mean square of the
     z-scores, errors over standard deviations, which should be one.
 
-    errors: array of predicted minus reference values, flattened.
-    standard_deviations: array of the same shape, above zero.
-    label, unit: what the values are.
-    Raises InputError when the shapes differ, nothing is there to draw, or a standard deviation is not above zero.
+    Parameters
+    ----------
+    errors : array
+        Predicted minus reference values, flattened.
+    standard_deviations : array of the same shape
+        Above zero.
+    label, unit : str
+        What the values are.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Shapes that differ, nothing to draw, a standard deviation that is not above zero.
     """
     errors, predicted = np.asarray(errors, float), np.asarray(standard_deviations, float)
     if errors.shape != predicted.shape or errors.size == 0 or not np.all(predicted > 0):
@@ -68,10 +102,27 @@ def learning_curve(sizes, errors, *, label, unit, name="RMSE", ax=None):
 
     Of repeats the median is drawn, with bars from the smallest to the largest.
 
-    sizes: (n,) numbers of frames, above zero.
-    errors: (n,) errors above zero, or (n, k) from k repeats with other frames.
-    label, unit: what the errors are of; name: of the curve.
-    Raises InputError when the shapes do not fit or a value is not above zero.
+    Parameters
+    ----------
+    sizes : (n,) array
+        Numbers of frames, above zero.
+    errors : (n,) or (n, k) array
+        Above zero; k repeats with other frames.
+    label, unit : str
+        What the errors are of.
+    name : str
+        Of the curve.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Shapes that do not fit, values that are not above zero.
     """
     sizes, errors = np.asarray(sizes, float), np.asarray(errors, float)
     repeats = errors[:, None] if errors.ndim == 1 else errors

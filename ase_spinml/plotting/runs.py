@@ -11,9 +11,25 @@ def energy_drift(times, energies, *, label="total energy", unit="meV/atom", ax=N
     The error is taken from the scatter of the means of up to ten stretches of the run about the line, as neighbouring
     values are correlated; a drift within twice its error is none that this run can tell.
 
-    times: (n,) in ps; energies: (n,) in ``unit``.
-    label: what the energies are.
-    Raises InputError for fewer than three points.
+    Parameters
+    ----------
+    times : (n,) array
+        In ps.
+    energies : (n,) array
+        In ``unit``.
+    label, unit : str
+        What the energies are.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Lengths that differ, fewer than three points.
     """
     times, energies = series(times, energies, least=3)
     ax = canvas(ax)
@@ -30,12 +46,29 @@ def energy_drift(times, energies, *, label="total energy", unit="meV/atom", ax=N
 def magnetisation_and_temperatures(times, magnetisation, lattice, spins, *, target=None, electrons=None, axes=None):
     """Magnetisation above, the temperatures below, against time.
 
-    times: (n,) in ps; magnetisation: (n,) length of the mean moment in mu_B.
-    lattice, spins: (n,) temperatures in K, or None for what has none, such as a frozen lattice.
-    target: bath temperature in K, one number or (n,), drawn as a line.
-    electrons: (n,) temperatures of the electrons in K.
-    axes: two Axes, or None for a new figure. Returns both.
-    Raises InputError when the lengths differ or fewer than two points are given.
+    Parameters
+    ----------
+    times : (n,) array
+        In ps.
+    magnetisation : (n,) array
+        Length of the mean moment in mu_B.
+    lattice, spins : (n,) array or None
+        Temperatures in K; None for what has none, such as a frozen lattice.
+    target : float or (n,) array, optional
+        Temperature of the bath in K.
+    electrons : (n,) array, optional
+        Temperature of the electrons in K.
+    axes : two matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    two matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Lengths that differ, fewer than two points.
     """
     times, magnetisation = series(times, magnetisation)
     if axes is None:
@@ -61,8 +94,23 @@ def magnetisation_and_temperatures(times, magnetisation, lattice, spins, *, targ
 def wall_position(times, positions, *, ax=None):
     """Position of a domain wall against time, with its mean velocity and standard error, as in :func:`energy_drift`.
 
-    times: (n,) in ps; positions: (n,) in Angstrom.
-    Raises InputError for fewer than three points.
+    Parameters
+    ----------
+    times : (n,) array
+        In ps.
+    positions : (n,) array
+        In Angstrom.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Lengths that differ, fewer than three points.
     """
     times, positions = series(times, positions, least=3)
     ax = canvas(ax)

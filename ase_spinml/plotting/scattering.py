@@ -14,12 +14,33 @@ def magnon_bands(
 ):
     """Magnon energies along a path through the Brillouin zone, over a map of S(q, omega) where there is one.
 
-    distances: (n,) along the path, in any unit.
-    energies: (n, bands) in ``unit``.
-    ticks, labels: distances and names of the special points.
-    intensity: tuple of energies (w,) in ``unit`` and a map (w, n), of which four decades are shown.
-    measured: tuple of distances (p,) and energies (p,), or also their errors (p,).
-    Raises InputError when shapes do not fit.
+    Parameters
+    ----------
+    distances : (n,) array
+        Along the path, in any unit.
+    energies : (n, bands) or (n,) array
+        In ``unit``.
+    ticks, labels : sequences of one length
+        Distances and names of the special points.
+    intensity : tuple of (w,) array and (w, n) array, optional
+        Energies in ``unit`` and the map, of which four decades are shown.
+    measured : tuple of two or three (p,) arrays, optional
+        Distances and energies of points, and the errors of the energies.
+    unit : str
+        Of energies.
+    colorbar : bool
+        Draw the scale of the map beside the picture.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Shapes that do not fit, a map without values above zero.
     """
     distances, energies = np.asarray(distances, float), np.atleast_2d(np.asarray(energies, float).T).T
     if distances.ndim != 1 or energies.ndim != 2 or len(energies) != len(distances) or len(ticks) != len(labels):
@@ -50,9 +71,29 @@ def magnon_bands(
 def structure_factor(qx, qy, intensity, *, unit="1/Å", logarithmic=False, colorbar=True, ax=None):
     """Map of the structure factor S(q) in a plane of reciprocal space.
 
-    qx: (n,), qy: (m,) components of q in ``unit``, evenly spaced; intensity: (m, n), rows along qy.
-    logarithmic: show peaks and what lies between them on one scale; the values then have to be above zero.
-    Raises InputError when shapes do not fit, or for values of zero or below on a logarithmic scale.
+    Parameters
+    ----------
+    qx, qy : (n,) and (m,) array
+        Components of q in ``unit``, evenly spaced.
+    intensity : (m, n) array
+        Rows along qy.
+    unit : str
+        Of q.
+    logarithmic : bool
+        Show peaks and what lies between them on one scale; values then have to be above zero.
+    colorbar : bool
+        Draw the scale of the map beside the picture.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Shapes that do not fit, values of zero or below on a logarithmic scale.
     """
     from matplotlib.colors import LogNorm, Normalize
 

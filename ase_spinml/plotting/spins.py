@@ -13,9 +13,23 @@ DOWN_TO_UP = (COLOURS[1], "0.3", COLOURS[0])
 def spin_texture(atoms, *, ax=None, colorbar=True):
     """Magnetic atoms seen from +z: colour says how far a spin points up or down, the arrow its part in the plane.
 
-    atoms: frame with moments; atoms without one are left out.
-    colorbar: draw the scale of the colours beside the picture.
-    Raises InputError when no atom has a moment.
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        With moments; atoms without one are left out, higher ones cover lower ones.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+    colorbar : bool
+        Draw the scale of the colours beside the picture.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        No atom has a moment.
     """
     magnetic = _magnetic(atoms)
     from matplotlib.collections import EllipseCollection
@@ -42,10 +56,23 @@ def spin_texture(atoms, *, ax=None, colorbar=True):
 def spin_texture_3d(atoms, *, ax=None, colorbar=True):
     """Spins of the magnetic atoms as arrows in space, coloured by how far they point along z.
 
-    atoms: frame with moments; atoms without one are left out. Arrows are of one length, centred on their atoms.
-    ax: Axes with ``projection="3d"``.
-    colorbar: draw the scale of the colours beside the picture.
-    Raises InputError when no atom has a moment or ``ax`` is flat.
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        With moments; atoms without one are left out. Arrows are of one length, centred on their atoms.
+    ax : matplotlib Axes with ``projection="3d"``, optional
+        A new figure by default.
+    colorbar : bool
+        Draw the scale of the colours beside the picture.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        No atom has a moment, flat Axes.
     """
     magnetic = _magnetic(atoms)
     if ax is not None and ax.name != "3d":
@@ -74,7 +101,10 @@ def spin_texture_3d(atoms, *, ax=None, colorbar=True):
 
 
 def is_layered(atoms):
-    """Whether magnetic atoms lie above one another, so that a view from above hides some: True or False."""
+    """Whether magnetic atoms lie above one another, so that a view from above hides some: True or False.
+
+    Raises InputError if no atom has a moment.
+    """
     places = atoms.positions[_magnetic(atoms)]
     return bool(np.ptp(places[:, 2]) > _apart(places))
 

@@ -9,14 +9,28 @@ from ase_spinml.plotting.style import LINES, look, pyplot, with_error
 def magnetisation_curve(temperatures, magnetisation, *, binder=None, critical=None, axes=None):
     """Magnetisation against temperature for systems of several sizes and, below, their Binder cumulants.
 
-    temperatures: (n,) in K.
-    magnetisation: dict of size (a name for the legend) to (n,) mean magnetisation over saturation, or (2, n) with
-        standard errors, as ``CurieResult.values("magnetisation", size)`` gives it.
-    binder: the same for the cumulants U = 1 - <m^4> / 3 <m^2>^2, or None for one panel.
-    critical: temperature in K where the cumulants cross, or (temperature, its standard error), drawn as a line and a
-        band.
-    axes: one Axes, or two with cumulants, or None for a new figure. Returns them as a list.
-    Raises InputError when an array has another length than the temperatures.
+    Parameters
+    ----------
+    temperatures : (n,) array
+        In K.
+    magnetisation : dict of size to (n,) or (2, n) array
+        Mean magnetisation over saturation, or also its standard errors, as ``values("magnetisation", size)`` of a
+        :class:`~ase_spinml.analysis.curie.CurieResult` gives them; a size is a number or a name for the legend.
+    binder : dict of size to (n,) or (2, n) array, optional
+        Cumulants U = 1 - <m^4> / 3 <m^2>^2; one panel without.
+    critical : float or (float, float), optional
+        Temperature in K where the cumulants cross, or also its standard error: a line and a band.
+    axes : matplotlib Axes, two with cumulants, optional
+        A new figure by default.
+
+    Returns
+    -------
+    list of matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        An array of another length than the temperatures, another number of Axes.
     """
     temperatures = np.asarray(temperatures, float)
     quantities = [(magnetisation, "magnetisation $M/M_0$"), (binder, "Binder cumulant $U$")]

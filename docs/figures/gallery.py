@@ -117,14 +117,14 @@ def spins():
     Relaxation(skyrmion).run(torque_max=1e-5)
     near = skyrmion[np.hypot(x, y) < 6.5]
 
-    spirals = film(48, Heisenberg([0.010], [0.008]))
+    spirals = film(36, Heisenberg([0.010], [0.008]))
     set_moments(spirals, 2.0 * random_directions(len(spirals), 1))
     SpinDynamics(spirals, 4 * units.fs, temperature_K=10, damping=0.3, rng=1, integrator="sib").run(1500)
     intensity = np.fft.fftshift(analysis.structure_factor(spirals)[:, :, 0])
-    q = 2 * np.pi * np.fft.fftshift(np.fft.fftfreq(48))
+    q = 2 * np.pi * np.fft.fftshift(np.fft.fftfreq(36))
     inner = np.abs(q) < 1.8
 
-    figure = Figure(figsize=(12, 10), layout="constrained", dpi=110)
+    figure = Figure(figsize=(11, 9), layout="constrained", dpi=90)
     plotting.spin_texture(skyrmion, ax=figure.add_subplot(221))
     plotting.spin_texture_3d(near, ax=figure.add_subplot(222, projection="3d"))
     plotting.spin_texture(spirals, ax=figure.add_subplot(223))
