@@ -4,15 +4,15 @@ A table (i, j, S, J) couples atom i to the image of atom j in cell S, with a ten
 
     E = -(1/2) sum over all rows of e_i . J e_j,
 
-every pair listed from both its ends, J_ji = J_ij^T. The tensor has three parts, J e_i.e_j, D.(e_i x e_j) and a symmetric
-traceless one.
+every pair listed from both its ends, J_ji = J_ij^T. The tensor has three parts, J e_i.e_j, D.(e_i x e_j) and a
+symmetric traceless one.
 
 Spins keep their length, so that a reference state determines only what is transverse to both spins, the four numbers
 t_ia . J t_jb = -d^2 E / (dx_ia dx_jb). The rest comes from the same state turned as a whole. If the energy stays the
-same then (no spin-orbit coupling), the derivatives turn along and need not be computed again; if not, they are taken at
-three states whose main axis lies along z, x and y (for spins along z), and J is the tensor that fits all of them best: a
-component seen twice is the mean. What is more than bilinear in the spins, such as biquadratic exchange B, enters as seen
-from the reference: J + 2 B in a ferromagnet, J - 2 B between opposite spins.
+same then (no spin-orbit coupling), the derivatives turn along and need not be computed again; if not, they are taken
+at three states whose main axis lies along z, x and y (for spins along z), and J is the tensor that fits all of them
+best: a component seen twice is the mean. What is more than bilinear in the spins, such as biquadratic exchange B,
+enters as seen from the reference: J + 2 B in a ferromagnet, J - 2 B between opposite spins.
 """
 
 import numpy as np
@@ -107,7 +107,7 @@ def decompose(J):
 
 
 def magnetic_pairs(atoms, cutoff):
-    """Pairs (i, j, S) of magnetic atoms closer than ``cutoff``, from both ends, sorted; InputError if there are none."""
+    """Pairs (i, j, S) of magnetic atoms closer than ``cutoff``, from both ends, sorted; InputError if none."""
     pairs, magnetic = NeighborList(cutoff), magnetic_mask(atoms)
     pairs.update(atoms.positions, atoms.cell.array, atoms.pbc)
     i, j = np.concatenate([pairs.i, pairs.j]), np.concatenate([pairs.j, pairs.i])

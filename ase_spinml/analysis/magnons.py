@@ -9,9 +9,9 @@ M the lengths of the moments in Bohr magnetons. If K(q) has no negative eigenval
 with K = L L^H they are the positive eigenvalues of the Hermitian matrix g L^H i Omega M^-1 L (the Bogoliubov
 transformation of bosons, whose classical limit this is). One sublattice of parallel spins has g (J(0) - J(q)) / m.
 
-The blocks of spins with themselves carry the fields of all neighbours, anisotropy and external fields. In a spiral, spins
-and tangents turn from cell to cell, and K is periodic in that rotating frame if the energy does not change when all
-spins turn about the axis.
+The blocks of spins with themselves carry the fields of all neighbours, anisotropy and external fields. In a spiral,
+spins and tangents turn from cell to cell, and K is periodic in that rotating frame if the energy does not change when
+all spins turn about the axis.
 """
 
 import numpy as np
@@ -53,9 +53,9 @@ def magnon_bands(atoms, q, cutoff, spiral=None):
     Raises
     ------
     InputError
-        As :func:`~ase_spinml.analysis.exchange_tensors`; wave vectors of another shape, or along directions that are not
-        periodic; a state that is not at rest or not stable; a spiral in an energy that depends on the angle about its
-        axis.
+        As :func:`~ase_spinml.analysis.exchange_tensors`; wave vectors of another shape, or along directions that are
+        not periodic; a state that is not at rest or not stable; a spiral in an energy that depends on the angle about
+        its axis.
     """
     q = _wave_vectors(atoms, q)
     supercell = Supercell(atoms, cutoff, None if spiral is None else _checked_spiral(atoms, spiral))
@@ -86,7 +86,7 @@ def frequencies(stiffness, lengths, q):
 
 
 def _periodic(supercell, elements, q):
-    """K(q) (Q, 2n, 2n) from elements (n, 2, M, 2): each put down to its nearest image, in equal parts if several are."""
+    """K(q) (Q, 2n, 2n) from elements (n, 2, M, 2), each put down to its nearest image, in equal parts to several."""
     home, frame = supercell.home, supercell.frame
     reach = [[-1, 0, 1] if n > 1 else [0] for n in supercell.repeats]
     images = np.stack(np.meshgrid(*reach, indexing="ij"), axis=-1).reshape(-1, 3) * supercell.repeats
@@ -130,8 +130,8 @@ def _checked_spiral(atoms, spiral):
     k, axis = (np.asarray(part, dtype=float) for part in spiral)
     if k.shape != (3,) or axis.shape != (3,) or not axis.any() or k[~atoms.pbc].any():
         raise InputError(
-            "Expected a spiral as (k, axis), its wave vector in units of the reciprocal cell, zero where the crystal is "
-            "not periodic, and an axis other than zero, got something else."
+            "Expected a spiral as (k, axis), its wave vector in units of the reciprocal cell, zero where the crystal "
+            "is not periodic, and an axis other than zero, got something else."
         )
     return k, axis
 
@@ -142,7 +142,7 @@ def _check_rest(supercell, spins, scale, spiral):
     if spiral is not None:
         states.append(spins @ rotations(spiral[1], [2.0])[0].T)
     for state in states:
-        across = np.abs(fields(supercell.frame, state)[supercell.home]).max()
+        across = np.linalg.norm(fields(supercell.frame, state)[supercell.home], axis=1).max()
         if across > AT_REST * scale:
             raise InputError(
                 f"Expected spins at rest, got fields across them of m H = {across:.3g} eV: relax the spins"
