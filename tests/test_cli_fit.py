@@ -171,6 +171,14 @@ def test_evaluate_by_kind(folder, tmp_path):
     assert {item.name for item in tmp_path.iterdir()} == {"predictions.xyz", "parity.png"}
 
 
+def test_inputs_are_never_replaced(folder, capsys):
+    before = (folder / "train.xyz").read_bytes()
+    assert run("fit", folder / "train.xyz", *SMALL, "-o", folder / "train.xyz", "--force")[0] == 1
+    assert run("evaluate", folder / "fe.model", folder / "train.xyz", "-o", folder / "train.xyz")[0] == 1
+    assert capsys.readouterr().err.count("Expected an output other than the input, got") == 2
+    assert (folder / "train.xyz").read_bytes() == before
+
+
 def test_evaluate_from_a_file(folder, tmp_path):
     (tmp_path / "e.yaml").write_text(f"model: {folder / 'fe.model'}\nframes: [{folder / 'train.xyz'}]\noutput: p.xyz\n")
     assert run("evaluate", tmp_path / "e.yaml")[0] == 0

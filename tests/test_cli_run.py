@@ -189,6 +189,22 @@ def test_old_results_outlive_errors(folder, capsys):
     assert len(read_trajectory("a.traj")) == 1
 
 
+def test_settings_written_by_hand_are_never_replaced(folder, capsys):
+    text = "# mine\nstructure: fe.xyz\nkind: spin-dynamics\nexchange: 0.02\nsteps: 2\noutput: a\n"
+    (folder / "a.yaml").write_text(text)
+    assert run("a.yaml", "--force")[0] == 1
+    assert "Expected a.yaml to be free for the record of the results, got a file that no" in capsys.readouterr().err
+    assert (folder / "a.yaml").read_text() == text
+    assert run("a.yaml", "-o", "b")[0] == 0
+
+
+def test_the_structure_is_never_replaced(folder, capsys):
+    before = (folder / "fe.xyz").read_bytes()
+    assert run("fe.xyz", "--kind", "relaxation", "--exchange", 0.02, "-o", "fe", "--force")[0] == 1
+    assert "Expected an output other than the input, got fe.xyz for both: choose another." in capsys.readouterr().err
+    assert (folder / "fe.xyz").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -65,6 +65,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):
         ("kind: b\nonly_b: -1\n", "Expected only_b in FILE as a whole number from 0, got -1."),
         ("only_b: 1\n", "Expected settings that belong to kind a, got only_b, which belongs to b: leave it out."),
         ("command: fit\n", "Expected settings of ase-spinml try in FILE, got those of fit."),
+        ("sha256: abc\n", "Expected sha256 in FILE as 'path: digest' lines, got 'abc'."),
         ("- a\n", "Expected settings as 'name: value' lines in FILE, got list."),
         ("", "Expected settings as 'name: value' lines in FILE, got NoneType."),
         ("a: [1\n", "Expected settings as YAML in FILE, line 2, got something else (expected ',' or ']', but got "),
@@ -124,8 +125,10 @@ def test_results_are_not_replaced_by_others(tmp_path):
     record.check_replaceable([result], file, content, force=True)
     record.write_record(file, content | {"versions": {"torch": "0"}})
     record.check_replaceable([result], file, content, force=False)
-    with pytest.raises(InputError, match=r"Expected a folder for the results, got .*, which does not exist: make it"):
-        record.check_replaceable([], tmp_path / "no" / "a.yaml", content, force=False)
+    with pytest.raises(InputError, match=r"Expected a folder for .*a.model, got .*no, which does not exist: make it"):
+        record.check_outputs([tmp_path / "no" / "a.model"], [])
+    with pytest.raises(InputError, match=r"Expected an output other than the input, got .*a.model for both"):
+        record.check_outputs([result], [tmp_path / "." / "a.model"])
 
 
 def test_defaults_are_those_of_the_classes():

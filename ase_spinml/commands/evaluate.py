@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ase_spinml.commands import record
 from ase_spinml.commands.errors import predict, rows_by_kind, table
 from ase_spinml.commands.kinds import path, paths
 from ase_spinml.commands.reading import description, read_frames
@@ -43,6 +44,8 @@ def _evaluate(arguments):
     values, _ = resolve(arguments, SETTINGS, file)
     if not (values["model"] and values["frames"]):
         raise InputError(f"Expected model and frames in {file}, got one of them or none: name both.")
+    outputs = [file for file in (values["output"], values["plot"]) if file]
+    record.check_outputs(outputs, [values["model"], *values["frames"]])
     model = load_model(values["model"])
     frames = read_frames("evaluate", values["frames"])
     labels, results = predict(model, frames)

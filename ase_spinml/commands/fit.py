@@ -43,6 +43,7 @@ def _fit(arguments):
 
     output = values["output"]
     digests = record.check_unchanged([*values["frames"], *(values["test"] or [])], recorded)
+    record.check_outputs([output], digests)
     train, test = _frames(values)
     if values["species"] is None:
         values["species"] = sorted({symbol for frame in train for symbol in frame.get_chemical_symbols()})

@@ -78,27 +78,44 @@ def write_record(file, content):
 
 def same_record(file, content, leave_out=()):
     """Whether a file holds the same settings as a record, but for the versions and the keys to leave out."""
+    skipped = {"versions", *leave_out}
+    held, wanted = ({key: one[key] for key in one if key not in skipped} for one in (_held(file), content))
+    return held == wanted
+
+
+def _held(file):
+    """What a YAML file holds; an empty dict if it is none."""
     import yaml
 
     try:
         held = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        return False
-    skipped = {"versions", *leave_out}
-    kept = [
-        {key: value for key, value in one.items() if key not in skipped}
-        for one in (content, held if isinstance(held, dict) else {})
-    ]
-    return kept[0] == kept[1]
+        return {}
+    return held if isinstance(held, dict) else {}
+
+
+def check_outputs(outputs, inputs):
+    """Refuse outputs that are inputs, and folders that are not there, before any work; both are lists of paths."""
+    read = {os.path.realpath(file) for file in inputs}
+    for output in outputs:
+        if os.path.realpath(output) in read:
+            raise InputError(f"Expected an output other than the input, got {output} for both: choose another.")
+        if not Path(output).parent.is_dir():
+            raise InputError(
+                f"Expected a folder for {output}, got {Path(output).parent}, which does not exist: make it."
+            )
 
 
 def check_replaceable(results, file, content, force):
-    """Refuse to replace results that other settings have made, and a folder that is not there, before any work.
+    """Refuse to replace results that other settings have made, and a file where the record goes that is no record.
 
     results: paths of what will be written; file: the record beside them; content: the record to be.
     """
-    if not Path(file).parent.is_dir():
-        raise InputError(f"Expected a folder for the results, got {Path(file).parent}, which does not exist: make it.")
+    if Path(file).exists() and "versions" not in _held(file):
+        raise InputError(
+            f"Expected {file} to be free for the record of the results, got a file that no command wrote: rename it, "
+            f"or choose another output."
+        )
     there = [result for result in results if Path(result).exists()]
     if there and not force and not same_record(file, content):
         raise InputError(

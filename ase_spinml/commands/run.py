@@ -50,6 +50,7 @@ def _run(arguments):
     old = [] if arguments.restart else [_beside(output, ending) for ending in ("traj", "log", "xyz", "checkpoint")]
     if arguments.restart:
         _check_restart(values, beside, content)
+    record.check_outputs([*old, beside], digests)
     record.check_replaceable(old, beside, content, arguments.force)
 
     def begin():

@@ -150,7 +150,10 @@ def _read(file, command, known):
         raise InputError(f"Expected settings as 'name: value' lines in {file}, got {type(held).__name__}.")
     if held.get("command", command) != command:
         raise InputError(f"Expected settings of ase-spinml {command} in {file}, got those of {held['command']}.")
-    recorded = {file.parent / name: digest for name, digest in (held.get("sha256") or {}).items()}
+    digests = held.get("sha256") or {}
+    if not isinstance(digests, dict):
+        raise InputError(f"Expected sha256 in {file} as 'path: digest' lines, got {digests!r}.")
+    recorded = {file.parent / name: digest for name, digest in digests.items()}
     values = {}
     for name, given in held.items():
         if name in ABOUT or given is None:
