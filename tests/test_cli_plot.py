@@ -78,6 +78,19 @@ def test_a_log_shows_conserved_energy_magnetisation_and_temperatures(folder):
     assert lower.get_xlabel() == "time (ps)"
 
 
+def test_a_log_of_a_relaxation(folder, tmp_path):
+    lines = ["  step     time      energy (eV)  fmax (eV/A)  torque (eV)"]
+    lines += [f"{k:6d} 20:37:31 {-k:16.6f} {0.0:12.6f} {10.0**-k:12.3e}" for k in range(4)]
+    (tmp_path / "a.log").write_text("\n".join(lines) + "\n")
+    assert plot(tmp_path / "a.log") == 0
+    assert (tmp_path / "a.log.png").exists()
+    upper, lower = pictures.log_picture(tmp_path / "a.log").axes
+    np.testing.assert_allclose(upper.lines[0].get_ydata(), [3000, 2000, 1000, 0])
+    assert [line.get_label() for line in lower.lines] == ["torque (eV)"]
+    np.testing.assert_allclose(lower.lines[0].get_ydata(), [1, 0.1, 0.01, 0.001])
+    assert lower.get_yscale() == "log"
+
+
 def test_a_trajectory_shows_energy_and_magnetisation(folder):
     frames = read_trajectory(folder / "run.traj")
     times = np.arange(6) * 0.2

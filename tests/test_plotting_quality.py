@@ -154,3 +154,18 @@ def test_energy_drift_of_other_energies():
     ax = plotting.energy_drift([0.0, 1.0, 2.0], [1.0, 2.0, 4.0], label="conserved energy", unit="meV")
     assert legend(ax)[0] == "conserved energy"
     assert ax.get_ylabel() == "change of conserved energy (meV)"
+
+
+def test_a_relaxation_shows_what_moved():
+    upper, lower = plotting.relaxation([-1.0, -1.5, -1.6], [0.5, 0.1, 0.01], [1e-2, 1e-3, 1e-5])
+    np.testing.assert_allclose(upper.lines[0].get_ydata(), [600, 100, 0], atol=1e-9)
+    assert legend(lower) == ["force (eV/Å)", "torque (eV)"]
+    np.testing.assert_allclose(lower.lines[1].get_ydata(), [1e-2, 1e-3, 1e-5])
+    assert (upper.get_ylabel(), lower.get_xlabel()) == ("energy above the last (meV)", "step")
+    upper.figure.canvas.draw()
+    given = plt.subplots(2)[1]
+    assert plotting.relaxation([0.0, 0.0], [0.0, 0.0], [0.0, 0.0], axes=given) is given
+    assert not given[1].lines
+    given[0].figure.canvas.draw()
+    with pytest.raises(InputError, match=r"got shapes \(2,\) and \(1,\)"):
+        plotting.relaxation([0.0, 0.0], [1.0], [1.0, 1.0])

@@ -62,9 +62,24 @@ def _panels(labels, results):
             yield name, units[name], found
 
 
+LOGS = (b"Time[ps]", b"step ")
+"""How the logs of dynamics and of a relaxation start."""
+
+
 def log_picture(path):
-    """Energy, magnetisation and temperatures of a log file that a run has written."""
-    columns = _columns(path)
+    """The picture of a log: energy, magnetisation and temperatures of dynamics; energy and forces of a relaxation."""
+    first, *lines = path.read_text(encoding="utf-8").splitlines()
+    if first.split()[0] == "step":
+        energies, forces, torques = _numbers(path, [line.split()[2:] for line in lines], 3).T
+        drawn = figure(6.4, 6.0)
+        plotting.relaxation(energies, forces, torques, axes=drawn.subplots(2, 1, sharex=True))
+        return drawn
+    names = first.split()
+    rows = _numbers(path, [line.split() for line in lines], len(names))
+    return _dynamics_picture(dict(zip(names, rows.T, strict=True)))
+
+
+def _dynamics_picture(columns):
     drawn = figure(6.4, 8.0)
     upper, middle, lower = drawn.subplots(3, 1, sharex=True)
     conserved = np.isfinite(columns["Econs[eV]"]).all()
@@ -77,15 +92,12 @@ def log_picture(path):
     return drawn
 
 
-def _columns(path):
-    """Columns of a log by name, each (n,)."""
-    first, *lines = path.read_text(encoding="utf-8").splitlines()
-    names = first.split()
+def _numbers(path, rows, count):
+    """Rows of words as numbers, (n, count)."""
     try:
-        rows = np.array([[float(word) for word in line.split()] for line in lines]).reshape(-1, len(names))
+        return np.array([[float(word) for word in row] for row in rows]).reshape(-1, count)
     except ValueError as error:
-        raise InputError(f"Expected lines of {len(names)} numbers in {path}, got others: {error}.") from None
-    return dict(zip(names, rows.T, strict=True))
+        raise InputError(f"Expected lines of {count} numbers in {path}, got others: {error}.") from None
 
 
 def trajectory_picture(frames, times):

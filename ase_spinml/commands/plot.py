@@ -56,7 +56,7 @@ def _picture(arguments, file):
         return pictures.parity_picture(*predict(load_model(file), read_frames("plot", map(Path, arguments.frames))))
     if is_model(file):
         raise InputError(f"Expected labelled frames beside the model {file}, got none: name their file too.")
-    if start_of(file).lstrip().startswith(b"Time[ps]"):
+    if start_of(file).lstrip().startswith(pictures.LOGS):
         return pictures.log_picture(file)
     frames, times = _frames_and_times(file)
     if times is not None and len(frames) > 2 and arguments.frame is None and arguments.view is None:

@@ -9,7 +9,7 @@ from ase_spinml.plotting.landscape import energy_path
 from ase_spinml.plotting.movies import animate
 from ase_spinml.plotting.parity import parity, residuals
 from ase_spinml.plotting.quality import calibration, error_against_angle, learning_curve
-from ase_spinml.plotting.runs import energy_drift, magnetisation_and_temperatures, wall_position
+from ase_spinml.plotting.runs import energy_drift, magnetisation_and_temperatures, relaxation, wall_position
 from ase_spinml.plotting.scattering import magnon_bands, structure_factor
 from ase_spinml.plotting.spins import is_layered, spin_texture, spin_texture_3d
 from ase_spinml.plotting.style import COLOURS, MARKERS
@@ -29,6 +29,7 @@ __all__ = [
     "magnetisation_curve",
     "magnon_bands",
     "parity",
+    "relaxation",
     "residuals",
     "spin_texture",
     "spin_texture_3d",

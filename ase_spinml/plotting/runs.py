@@ -123,6 +123,45 @@ def wall_position(times, positions, *, ax=None):
     return ax
 
 
+def relaxation(energies, forces, torques, *, axes=None):
+    """Energy above its last value, and largest force and torque below, against the steps of a relaxation.
+
+    Parameters
+    ----------
+    energies : (n,) array
+        In eV.
+    forces, torques : (n,) array
+        Largest force in eV/A and torque in eV; what is zero throughout did not move and is left out.
+    axes : two matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    two matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Lengths that differ, fewer than two steps.
+    """
+    steps = np.arange(len(energies))
+    if axes is None:
+        axes = pyplot().subplots(2, 1, sharex=True, layout="constrained", figsize=(6.4, 6.0))[1]
+    upper, lower = axes
+    steps, energies = series(steps, energies)
+    upper.plot(steps, 1e3 * (energies - energies[-1]), ms=4, lw=1.2, **look(0))
+    upper.set(ylabel="energy above the last (meV)")
+    for k, (values, label) in enumerate([(forces, "force (eV/Å)"), (torques, "torque (eV)")], start=1):
+        values = series(steps, values)[1]
+        if values.any():
+            lower.plot(steps, values, ms=4, lw=1.2, label=label, **look(k))
+    lower.set(xlabel="step", ylabel="largest force or torque", yscale="log")
+    lower.xaxis.get_major_locator().set_params(integer=True)
+    if lower.lines:
+        lower.legend(fontsize="small")
+    return axes
+
+
 def _drift(times, values):
     """Slope, offset and standard error of the slope of the line through the means of up to ten stretches."""
     x, y = (
