@@ -72,8 +72,10 @@ def read_points(path, settings):
 
 def _same(first, second):
     """Whether two JSON values agree, numbers to rounding."""
+    if first == second:
+        return True
     try:
         first, second = np.array(first, dtype=float), np.array(second, dtype=float)
     except (ValueError, TypeError):
-        return first == second
+        return False
     return first.shape == second.shape and np.allclose(first, second, rtol=TOLERANCE, atol=1e-9)
