@@ -51,8 +51,9 @@ def _fit(arguments):
     content = record.record("fit", values, digests, output.parent)
     record.check_replaceable([output], beside, content, arguments.force)
 
+    model = unfitted(values)
     print(f"fitting {values['model']} to {len(train)} frames", flush=True)
-    model = unfitted(values).fit(train)
+    model.fit(train)
     print("\n".join(table(_errors(model, train, test))))
     model.save(output)
     record.write_record(beside, content)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ase_spinml import plotting
 from ase_spinml.errors import InputError
+from ase_spinml.moments import transverse, unit_rows
 
 
 def save(figure, path):
@@ -55,10 +56,13 @@ def _panels(labels, results):
             pairs["stress"].append([1e3 * label.stress, 1e3 * result["stress"]])
         known = label.labelled_spins
         factor = 1e3 * label.lengths[known, None]
-        pairs["field m*H"].append([factor * label.fields[known], factor * result["exchange_fields"][known]])
+        if known.any():
+            spins = unit_rows(label.moments)
+            fields = [transverse(each, spins)[known] for each in (label.fields, result["exchange_fields"])]
+            pairs["field m*H"].append([factor * each for each in fields])
     units = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å$^3$", "field m*H": "meV"}
     for name, found in pairs.items():
-        if sum(np.size(reference) for reference, _ in found):
+        if found:
             yield name, units[name], found
 
 

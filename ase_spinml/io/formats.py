@@ -122,8 +122,7 @@ def read_any(path, name=None, **options):
     name = guess_format(path) if name is None else name
     form = _named(name)
     if not form.read:
-        readable = ", ".join(other for other, each in FORMATS.items() if each.read)
-        raise InputError(f"Expected a format that can be read, got {name}: choose one of {readable}.")
+        raise InputError(f"Expected a format that can be read, got {name}: choose one of {_readable()}.")
     found = _call(form.read, "read", form, name, path, options)
     if form.kind == "exchange":
         return found
@@ -174,7 +173,7 @@ def guess_format(path):
     name = (_of_folder if path.is_dir() else _of_file)(path)
     if name is None:
         raise InputError(
-            f"Expected a file whose format shows, got {path}: name the format, one of {', '.join(FORMATS)} "
+            f"Expected a file whose format shows, got {path}: name the format, one of {_readable()} "
             f"(--from on the command line)."
         )
     return name
@@ -247,6 +246,10 @@ def _guess_to_write(path, kind):
 
 def _names(kind, writable=False):
     return ", ".join(name for name, form in FORMATS.items() if form.kind == kind and (form.write or not writable))
+
+
+def _readable():
+    return ", ".join(name for name, form in FORMATS.items() if form.read)
 
 
 def _named(name):
