@@ -70,6 +70,25 @@ def test_anisotropy_and_field_open_a_gap():
     check(magnon_bands(atoms, along(X), 3.0), gap + 4 / MOMENT * EXCHANGE * (1 - np.cos(2 * np.pi * X)))
 
 
+def test_anisotropy_of_one_atom_of_the_cell():
+    atoms = chain(2)
+    atoms.calc = SumCalculator([Heisenberg([EXCHANGE]), Anisotropy(uniaxial=ANISOTROPY, indices=[1])])
+    mean, half = 2 * EXCHANGE + ANISOTROPY, np.hypot(2 * EXCHANGE * np.cos(np.pi * X), ANISOTROPY)
+    check(magnon_bands(atoms, along(X), 3.0), 2 / MOMENT * np.column_stack([mean - half, mean + half]))
+
+
+@pytest.mark.parametrize("cutoff", [3.0, 8.0, 25.0])
+def test_large_cells_fold_the_bands(cutoff):
+    """Eight sites, wrapped anyhow, in a cell larger or smaller than twice the cutoff."""
+    atoms = chain(8)
+    atoms.positions[3, 0] += 40.0
+    atoms.positions[5, 0] -= 20.0
+    atoms.calc = Heisenberg([EXCHANGE])
+    q = 0.3
+    folded = 4 / MOMENT * EXCHANGE * (1 - np.cos(2 * np.pi * (q + np.arange(8)) / 8))
+    check(magnon_bands(atoms, along(np.array([q])), cutoff), np.sort(folded))
+
+
 @pytest.mark.parametrize("anisotropy", [0.0, ANISOTROPY])
 def test_antiferromagnetic_chain(anisotropy):
     """Two bands alike; linear at small q without anisotropy, above a gap with it."""

@@ -26,7 +26,7 @@ from ase_spinml.moments import FIELDS, get_moments, set_moments, transverse
 from ase_spinml.terms import is_conservative, terms_of
 
 STEP = 3e-4
-"""Turn of the central differences in radians: its square and rounding are both below 1e-7."""
+"""Turn of the central differences in radians; errors of third order and rounding are below 1e-7."""
 
 
 class Supercell:
@@ -45,7 +45,7 @@ class Supercell:
     Attributes
     ----------
     frame : ase.Atoms
-        M atoms, with moments and the calculator.
+        M atoms, with moments and the calculator; first those of cell 0, so that terms of single atoms find theirs.
     repeats : (3,) int array
     site : (M,) int array; cell : (M, 3) int array
         The atom of the crystal that each atom is an image of, and in which cell.
@@ -75,7 +75,7 @@ class Supercell:
         heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.complete().array), axis=0)
         repeats = np.where(atoms.pbc, np.floor(2 * cutoff / heights).astype(int) + 1, 1)
         self.repeats = np.where(atoms.pbc & (np.asarray(k) != 0), repeats + 2, repeats)
-        ranges = [np.arange(-(n // 2), n - n // 2) for n in self.repeats]
+        ranges = [(np.arange(n) + n // 2) % n - n // 2 for n in self.repeats]  # 0, 1, ..., -1
         cells = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
         self.site, self.cell = np.tile(np.arange(len(atoms)), len(cells)), np.repeat(cells, len(atoms), axis=0)
         self.rotations = rotations(axis, 2 * np.pi * self.cell @ k)
@@ -92,8 +92,7 @@ class Supercell:
 
     def index(self, site, cell):
         """Atoms (P,) of the supercell for atoms (P,) of the crystal and cells (P, 3) or (3,), images included."""
-        wrapped = np.mod(cell + self.repeats // 2, self.repeats)
-        numbers = np.ravel_multi_index(wrapped.T, self.repeats)
+        numbers = np.ravel_multi_index(np.mod(cell, self.repeats).T, self.repeats)
         return numbers * (self.site.max() + 1) + site
 
 

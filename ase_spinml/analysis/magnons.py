@@ -25,6 +25,8 @@ AT_REST = 1e-3
 """Fields across the spins, relative to the largest element of K, below which a state is at rest."""
 STABLE = 1e-6
 """Negative eigenvalues of K(q), relative to the largest, that are taken for zero."""
+TIE = 1e-5
+"""Images whose distances differ by less, in Angstrom, share a coupling."""
 
 
 def magnon_bands(atoms, q, cutoff, spiral=None):
@@ -87,25 +89,16 @@ def frequencies(stiffness, lengths, q):
 
 def _periodic(supercell, elements, q):
     """K(q) (Q, 2n, 2n) from elements (n, 2, M, 2), each put down to its nearest image, in equal parts to several."""
-    home, frame = supercell.home, supercell.frame
-    reach = [[-1, 0, 1] if n > 1 else [0] for n in supercell.repeats]
-    images = np.stack(np.meshgrid(*reach, indexing="ij"), axis=-1).reshape(-1, 3) * supercell.repeats
-    magnetic = np.flatnonzero(np.isin(supercell.site, supercell.site[home]))
-    column = np.searchsorted(supercell.site[home], supercell.site[magnetic])
-    first = supercell.index(supercell.site[magnetic], np.zeros(3, int))  # of cell 0
-    cells = supercell.cell[magnetic, None] + images
-    cell = frame.cell.array / supercell.repeats[:, None]
+    home, site = supercell.home, supercell.site
+    magnetic = np.flatnonzero(np.isin(site, site[home]))
+    column = np.searchsorted(site[home], site[magnetic])
     total = np.zeros((len(q), len(home), 2, len(home), 2), complex)
     for i, atom in enumerate(home):
-        start = frame.positions[first] - frame.positions[atom]
-        distance = np.linalg.norm(start[:, None] + cells @ cell, axis=2)
-        nearest = distance < distance.min(axis=1, keepdims=True) + 1e-5
-        many, image = np.nonzero(nearest)
-        share = 1 / nearest.sum(axis=1)
-        phases = np.exp(2j * np.pi * q @ cells[many, image].T) * share[many]
+        cells, shares, number = nearest_cells(supercell, atom, magnetic)
+        phases = np.exp(2j * np.pi * q @ cells.T) * shares
         for k in range(len(home)):
-            chosen = column[many] == k
-            blocks = elements[i][:, magnetic[many[chosen]]]
+            chosen = column[number] == k
+            blocks = elements[i][:, magnetic[number[chosen]]]
             total[:, i, :, k, :] = np.einsum("qm,amb->qab", phases[:, chosen], blocks)
     total = total.reshape(len(q), 2 * len(home), 2 * len(home))
     odd = total - total.conj().transpose(0, 2, 1)
@@ -115,6 +108,24 @@ def _periodic(supercell, elements, q):
             "only for an energy that does not change when all spins turn about its axis."
         )
     return total - 0.5 * odd
+
+
+def nearest_cells(supercell, atom, others):
+    """Cells (E, 3) of the images of ``others`` (m,) nearest to ``atom``, their equal shares (E,), and whose they are.
+
+    The third array (E,) numbers the others.
+    """
+    frame, repeats = supercell.frame, supercell.repeats
+    offsets = [[-1, 0, 1] if periodic else [0] for periodic in frame.pbc]
+    offsets = np.stack(np.meshgrid(*offsets, indexing="ij"), axis=-1).reshape(-1, 3)
+    vectors = frame.positions[others] - frame.positions[atom]
+    near = -np.where(frame.pbc, np.round(frame.cell.complete().scaled_positions(vectors)), 0).astype(int)
+    images = near[:, None] + offsets
+    distances = np.linalg.norm(vectors[:, None] + images @ frame.cell.array, axis=2)
+    nearest = distances < distances.min(axis=1, keepdims=True) + TIE
+    number, image = np.nonzero(nearest)
+    cells = supercell.cell[others[number]] + images[number, image] * repeats
+    return cells, 1 / nearest.sum(axis=1)[number], number
 
 
 def _wave_vectors(atoms, q):
