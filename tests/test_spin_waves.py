@@ -8,7 +8,8 @@ from ase.calculators.mixing import SumCalculator
 
 from ase_spinml import Anisotropy, Heisenberg, SpinCalculator, SpinDynamics, SpinGAP, Zeeman, get_spins, set_moments
 from ase_spinml.analysis import exchange_tensors, magnon_bands, spin_stiffness
-from ase_spinml.analysis.magnons import frequencies
+from ase_spinml.analysis.curvature import Supercell
+from ase_spinml.analysis.magnons import frequencies, stiffness_matrices
 from ase_spinml.descriptors.soso import SOSO
 from ase_spinml.dynamics.timestep import suggest_timestep
 from ase_spinml.errors import InputError
@@ -259,13 +260,29 @@ def test_refused_states():
     atoms = chain(axis=(1, 0, 0))
     atoms.calc = SumCalculator([Heisenberg([0.0, -EXCHANGE]), Anisotropy(uniaxial=ANISOTROPY, axis=(1, 0, 0))])
     refused(
-        "Expected spins at rest, got fields across them of m H = 0.000757 eV: relax the spins, or take a spiral whose "
-        "axis is one of the energy.",
+        "Expected spins at rest, got fields across them of m H = 0.000757 eV: relax the spins, or take a longer "
+        "cutoff and an axis of the energy for the spiral.",
         magnon_bands,
         atoms,
         along(X),
         5.1,
         ([0.25, 0, 0], [0, 0, 1]),
+    )
+
+
+def test_refused_derivatives():
+    """Those of a spiral whose couplings reach over the boundary of its supercell, or of a noisy calculator."""
+    atoms = chain()
+    atoms.calc = Heisenberg([EXCHANGE])
+    supercell = Supercell(atoms, 3.0)
+    noise = np.random.default_rng(0).normal(size=(1, 2, len(supercell.frame), 2))
+    refused(
+        "Expected second derivatives that repeat from cell to cell, got others: use a longer cutoff, and a spiral only "
+        "for an energy that does not change when all spins turn about its axis.",
+        stiffness_matrices,
+        supercell,
+        noise,
+        along(X),
     )
 
 

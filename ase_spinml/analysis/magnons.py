@@ -64,7 +64,7 @@ def magnon_bands(atoms, q, cutoff, spiral=None):
     spins = get_spins(supercell.frame)
     elements = curvature(supercell, spins, frames_of(supercell, spins))
     _check_rest(supercell, spins, np.abs(elements).max(), spiral)
-    stiffness = _periodic(supercell, elements, q)
+    stiffness = stiffness_matrices(supercell, elements, q)
     lengths = np.linalg.norm(get_moments(supercell.frame)[supercell.home], axis=1)
     return frequencies(stiffness, lengths, q)
 
@@ -87,7 +87,7 @@ def frequencies(stiffness, lengths, q):
     return np.abs(found[:, len(lengths) :])
 
 
-def _periodic(supercell, elements, q):
+def stiffness_matrices(supercell, elements, q):
     """K(q) (Q, 2n, 2n) from elements (n, 2, M, 2), each put down to its nearest image, in equal parts to several."""
     home, site = supercell.home, supercell.site
     magnetic = np.flatnonzero(np.isin(site, site[home]))
@@ -157,5 +157,5 @@ def _check_rest(supercell, spins, scale, spiral):
         if across > AT_REST * scale:
             raise InputError(
                 f"Expected spins at rest, got fields across them of m H = {across:.3g} eV: relax the spins"
-                f"{', or take a spiral whose axis is one of the energy' if spiral is not None else ''}."
+                f"{', or take a longer cutoff and an axis of the energy for the spiral' if spiral is not None else ''}."
             )
