@@ -274,7 +274,7 @@ checks = {
     "fields of the KPM": errors[6] < 1e-3 < errors[2],
     "free energy conserved": drift < 1e-6,
     "all frames once": {len(run) for run in runs} == {len(TIMES)},
-    "the quench orders": mean[0, -1] < 0.2 and mean[-1, -1] > 0.7,
+    "the quench orders": mean[0, -1] < 0.2 and mean[-1, -1] > 0.5,
     "learned fields near order": quality[TIMES[-1]][1] < 1e-7 and quality[TIMES[-1]][1] < 0.01 * quality[0][0],
     "correlations agree": within > 0.8,
     "order grows on the large lattice": peaks[-1] > 3 * peaks[0],

@@ -200,8 +200,8 @@ print(f"L ~ t^{exponent:.2f} +- {doubt:.2f} for t = {growth_times[free].min():g}
 # %%
 def draw():
     """Chirality of a large lattice, correlations of both, growth."""
-    figure = plt.figure(figsize=(11, 6.4), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1.05, 1))
+    figure = plt.figure(figsize=(11, 5.8), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(0.8, 1))
     for k, axes in zip((1, 3, 5, 8), upper.subplots(1, 4), strict=True):
         frame = domains[0][k]
         colours = scalar_chirality(frame) / PERFECT
@@ -216,7 +216,7 @@ def draw():
         left.errorbar(r, mean[k, :-2], error[k, :-2], color=colour, marker="o", linestyle="", markersize=4)
         left.errorbar(r, guess[k, :-2], spread[k, :-2], color=colour, linewidth=1, label=f"t = {TIMES[k]}")
     left.set(xlabel="r (lattice constants)", ylabel="C(r, t)", title="dots exact, lines learned")
-    left.legend(frameon=False)
+    left.legend(frameon=False, fontsize=8)
     middle.errorbar(TIMES, mean[:, -2], error[:, -2], marker="o", linestyle="", color="k", label="exact")
     middle.errorbar(TIMES, guess[:, -2], spread[:, -2], color="C0", label="learned")
     middle.set(xlabel="time (hbar/t)", ylabel="mean |chirality|", title=f"{options.side} x {options.side} sites")
@@ -227,6 +227,11 @@ def draw():
     for value, style in ((0.5, "--"), (1.0, ":")):
         right.plot(guide, centre[1] * (guide / centre[0]) ** value, f"k{style}", label=f"$t^{{{value:g}}}$")
     right.set(xscale="log", yscale="log", xlabel="time (hbar/t)", ylabel="size of domains (lattice constants)")
+    for axis, ticks in ((right.xaxis, (20, 50, 100, 200, 400, 800)), (right.yaxis, (1, 2, 5, 10, 20))):
+        limits = axis.get_view_interval()
+        axis.set_ticks([tick for tick in ticks if limits[0] <= tick <= limits[1]])
+        axis.set_major_formatter("{x:g}")
+        axis.minorticks_off()
     right.set_title(f"{options.large} x {options.large} sites: exponent {exponent:.2f} $\\pm$ {doubt:.2f}")
     right.legend(frameon=False)
     return figure

@@ -6,9 +6,11 @@
 # seen. Fields of driven spins are no derivatives of an energy. Two potentials of all spins, the form of Chern et al.
 # (arXiv:2604.11513), are tried beside two potentials of each site.
 #
-# About a minute and a half on one core. Set the environment variable `FIGURES` to a folder to keep the picture.
+# Two minutes on one core; `--rows 4` takes a ribbon instead of the chain. Set the environment variable `FIGURES` to a
+# folder to keep the picture.
 
 # %%
+import argparse
 import os
 from pathlib import Path
 
@@ -29,29 +31,40 @@ from ase_spinml import (
 from ase_spinml.analysis import curl
 from ase_spinml.electrons import NEGF, SemiInfiniteLead, spin_lattice
 
+parser = argparse.ArgumentParser(description="A domain wall driven by a voltage, with a learned torque.")
+parser.add_argument("--rows", type=int, default=1, help="1 for a chain, or the sites around a ribbon, at least 3")
+parser.add_argument("--voltages", type=float, nargs="+", default=[0.375, 0.75], help="held out, the last for pictures")
+parser.add_argument("--frames", type=int, default=20, help="labelled states for each of the four training voltages")
+options = parser.parse_known_args()[0]
+
 # %% [markdown]
 # ## Electrons between two leads
 #
-# Everything is counted in the hopping t and in hbar/t. The spins couple to the electrons with J = 2 t; at the chemical
-# potential of -3 t all electrons have the spin of their surroundings. They come from leads with the same band, filled
-# up to mu + V/2 on the left and mu - V/2 on the right.
+# Everything is counted in the hopping t and in hbar/t. The spins of a chain couple to the electrons with J = 2 t; at
+# the chemical potential of -3 t all electrons have the spin of their surroundings. They come from leads with the same
+# band, filled up to mu + V/2 on the left and mu - V/2 on the right. In a ribbon of rows that close to a ring it takes
+# J = 4 t and -4.5 t.
 
 # %%
-COUPLING, MU, TEMPERATURE = 2.0, -3.0, 0.03
-LENGTH = 40
+LENGTH, ROWS, TEMPERATURE = 40, options.rows, 0.03
+COUPLING, MU = (2.0, -3.0) if ROWS == 1 else (4.0, -4.5)
+RING = -COUPLING * np.eye(ROWS)
+if ROWS > 1:
+    RING -= np.roll(np.eye(ROWS), 1, axis=0) + np.roll(np.eye(ROWS), -1, axis=0)
 rng = np.random.default_rng(0)
 
 
 def electrons(voltage):
     """The torques of the electrons, from Green functions."""
-    lead = SemiInfiniteLead(onsite=-COUPLING)
-    solver = NEGF(leads=(lead, lead), voltage=voltage, accuracy=1e-6)
+    lead = SemiInfiniteLead(onsite=RING)
+    solver = NEGF(leads=(lead, lead), voltage=voltage, accuracy=1e-6, width=ROWS)
     return SDModel(coupling=COUPLING, chemical_potential=MU, temperature=TEMPERATURE, solver=solver)
 
 
 def wall(center, width=3.0, angle=0.0, twist=0.0, noise=0.0, length=LENGTH):
     """Up on the left, down on the right, through the direction ``angle`` in the xy plane."""
-    atoms = spin_lattice("chain", length, pbc=False)
+    sites = ("chain", length) if ROWS == 1 else ("square", (length, ROWS))
+    atoms = spin_lattice(*sites, pbc=False if ROWS == 1 else [False, True])
     x = (atoms.positions[:, 0] - center) / width
     azimuth = angle + twist * x
     spins = np.stack([np.cos(azimuth) / np.cosh(x), np.sin(azimuth) / np.cosh(x), -np.tanh(x)], axis=1)
@@ -70,8 +83,9 @@ def labelled(voltage):
     return atoms
 
 
-training = [labelled(voltage) for voltage in 20 * [0.0, 0.25, 0.5, 1.0]]
-unseen = [labelled(0.75) for _ in range(10)]
+VOLTAGE = options.voltages[-1]
+training = [labelled(voltage) for voltage in options.frames * [0.0, 0.25, 0.5, 1.0]]
+unseen = [labelled(VOLTAGE) for _ in range(10)]
 
 # %% [markdown]
 # ## What kind of field is it?
@@ -82,7 +96,7 @@ unseen = [labelled(0.75) for _ in range(10)]
 # %%
 reports = {}
 for voltage in (0.0, 0.5):
-    atoms = wall(7.5, width=2.0, length=16)
+    atoms = wall(7.5, width=2.0, length=16 if ROWS == 1 else 10)
     atoms.calc = electrons(voltage)
     reports[voltage] = curl(atoms, precision=1e-6)
     report = reports[voltage]
@@ -91,18 +105,19 @@ for voltage in (0.0, 0.5):
 # %% [markdown]
 # ## Learning it
 #
-# A bias along the chain leaves no point operation (group C1). Chiralities let the torque have both parities under time
-# reversal. The voltage is an input: features times V and V^2.
+# A bias along the chain leaves no point operation (group C1), along a ribbon the mirror line in its direction (D1).
+# Chiralities let the torque have both parities under time reversal. The voltage is an input: features times V and V^2.
 
 # %%
-descriptor = LatticeDescriptor(radius=3.0, pair_radius=1.0, group="C1", chirality=True, parameters=["voltage"])
+symmetry = {"radius": 3.0, "group": "C1"} if ROWS == 1 else {"radius": 2.0, "group": "D1"}
+descriptor = LatticeDescriptor(pair_radius=1.0, chirality=True, parameters=["voltage"], **symmetry)
 models, quality = {}, {}
 
 
 def components(atoms, fields):
     """Fields along the turn of the wall, which rotate it, and across, which move it, (N, 2)."""
     spins = get_spins(atoms)
-    along = np.gradient(spins, axis=0)
+    along = np.gradient(spins.reshape(-1, ROWS, 3), axis=0).reshape(-1, 3)
     along -= np.einsum("ia,ia->i", along, spins)[:, None] * spins
     return np.stack([np.einsum("ia,ia->i", fields, v) for v in (along, np.cross(spins, along))], axis=1)
 
@@ -122,7 +137,7 @@ for head in ("site", "global"):
     unexplained[head] = model.linear_.evaluate(training)["field_rmse"] ** 2 / square
     quality[head] = explained(model, unseen)
     print(f"{head}: its linear part leaves {100 * unexplained[head]:.2f} % of the mean square of the training fields")
-    print(f"{head}: R^2 at V = 0.75 {quality[head][0]:.4f} along the wall, {quality[head][1]:.4f} across")
+    print(f"{head}: R^2 at V = {VOLTAGE} {quality[head][0]:.4f} along the wall, {quality[head][1]:.4f} across")
 
 # %% [markdown]
 # ## The wall in motion
@@ -130,7 +145,7 @@ for head in ("site", "global"):
 # An easy axis holds the wall together, damping is 0.1, and dS/dt = +S x H in lattice units (gyromagnetic_ratio=-1).
 
 # %%
-VOLTAGE, STEP, EASY = 0.75, 2.0, 0.005
+STEP, EASY = 2.0, 0.005
 
 
 def run(calculator, voltage=VOLTAGE, time=180.0, length=LENGTH):
@@ -142,7 +157,7 @@ def run(calculator, voltage=VOLTAGE, time=180.0, length=LENGTH):
     options = {"damping": 0.1, "gyromagnetic_ratio": -1.0, "integrator": "depondt", "frozen_moments": edge}
     dynamics = SpinDynamics(atoms, STEP, **options)
     record = []
-    dynamics.attach(lambda: record.append((dynamics.get_time(), 0.5 * (get_spins(atoms)[:, 2].sum() + length) - 0.5)))
+    dynamics.attach(lambda: record.append((dynamics.get_time(), 0.5 * (get_spins(atoms)[:, 2].sum() / ROWS + length))))
     dynamics.run(int(time / STEP))
     return np.array(record).T
 
@@ -158,21 +173,36 @@ def velocity(record):
 runs = {"Green functions": run(electrons(VOLTAGE))}
 for head, model in models.items():
     runs[f"{head} model"] = run(SpinCalculator(model))
-runs["site model, V = 0"] = run(SpinCalculator(models["site"]), voltage=0.0)
 speeds = {name: velocity(record) for name, record in runs.items()}
 for name, (mean, error) in speeds.items():
     print(f"{name}: {mean:.5f} +- {error:.5f} sites t/hbar, {np.ptp(runs[name][1]):.1f} sites")
 
+# %% [markdown]
+# ## Velocity against voltage
+
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+SCAN = np.unique([0.0, 0.25, 0.5, 1.0, *options.voltages])
+learned = {voltage: velocity(run(SpinCalculator(models["site"]), voltage)) for voltage in SCAN}
+green = {voltage: velocity(run(electrons(voltage), voltage)) for voltage in options.voltages[:-1]}
+green[VOLTAGE] = speeds["Green functions"]
+for voltage, (mean, error) in learned.items():
+    beside = f", Green functions {green[voltage][0]:.5f} +- {green[voltage][1]:.5f}" if voltage in green else ""
+    print(f"V = {voltage}: site model {mean:.5f} +- {error:.5f}{beside}")
+deviation = max(abs(learned[voltage][0] / mean - 1) for voltage, (mean, _) in green.items())
+print(f"held-out voltages: velocity off by {100 * deviation:.1f} % at most")
+
+# %%
+figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
 styles = {"Green functions": ("k", "-"), "site model": ("C0", "--"), "global model": ("C1", "-.")}
 for name, (colour, style) in styles.items():
     times, positions = runs[name]
     left.plot(times, positions - positions[0], color=colour, linestyle=style, label=name)
-times, positions = runs["site model, V = 0"]
-left.plot(times, positions - positions[0], "C0:", label="site model, V = 0")
 left.set(xlabel="time (hbar/t)", ylabel="wall moved by (sites)", title=f"V = {VOLTAGE} t, not among the training data")
 left.legend(frameon=False)
+middle.plot(SCAN, [learned[voltage][0] for voltage in SCAN], "C0o--", markersize=4, label="site model")
+middle.plot(list(green), [mean for mean, _ in green.values()], "kx", markersize=8, label="Green functions, held-out V")
+middle.set(xlabel="voltage (t)", ylabel="velocity (sites t/hbar)", title="velocity of the wall")
+middle.legend(frameon=False)
 for head, colour, marker in (("global", "C1", "x"), ("site", "C0", ".")):
     labels = np.concatenate([components(a, a.arrays["exchange_fields"])[:, 1] for a in unseen])
     found = np.concatenate([components(a, models[head].predict(a)["exchange_fields"])[:, 1] for a in unseen])
@@ -189,15 +219,15 @@ plt.close(figure)
 # ## Checked numbers
 
 # %%
-exact, site = speeds["Green functions"][0], speeds["site model"][0]
+exact = speeds["Green functions"][0]
 checks = {
     "an energy at V = 0": reports[0.0].relative < 1e-3,
     "none under a voltage": reports[0.5].relative > 0.01,
     "both torques are learned": quality["site"].min() > 0.99,
-    "not by two potentials": quality["global"].min() < 0.9 and unexplained["global"] > 100 * unexplained["site"],
+    "not by two potentials": quality["global"].min() < 0.8 and unexplained["global"] > 20 * unexplained["site"],
     "the wall moves": np.ptp(runs["Green functions"][1]) > 5,
-    "velocity within 5 %": abs(site - exact) < 0.05 * abs(exact),
-    "no voltage, no motion": abs(speeds["site model, V = 0"][0]) < 0.03 * abs(exact),
+    "velocities": deviation < (0.05 if ROWS == 1 else 0.1),
+    "no voltage, no motion": abs(learned[0.0][0]) < 0.03 * abs(exact),
 }
 failed = [name for name, passed in checks.items() if not passed]
 if failed:
