@@ -11,15 +11,16 @@ from ase.build import bulk
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.mixing import LinearCombinationCalculator, SumCalculator
 
-from ase_spinml import SOSO, SpinCalculator, SpinGAP
+from ase_spinml import SOSO, LatticeDescriptor, SpinCalculator, SpinGAP, SpinNN
 from ase_spinml.calculators.analytic import Heisenberg, NonMagnetic, Zeeman
 from ase_spinml.calculators.anisotropy import Anisotropy
 from ase_spinml.calculators.driving import rotating_field
 from ase_spinml.dynamics.device import DeviceSpins, field_functions
 from ase_spinml.dynamics.integrators import INTEGRATORS
 from ase_spinml.dynamics.md import SpinDynamics, SpinLatticeDynamics
+from ase_spinml.electrons import spin_lattice
 from ase_spinml.errors import InputError
-from ase_spinml.moments import cone, get_moments, get_spins, random_directions, set_moments
+from ase_spinml.moments import cone, get_moments, get_spins, random_directions, set_moments, transverse
 
 FS = units.fs
 DEVICES = [
@@ -206,6 +207,28 @@ def test_a_model_moves_spins_on_a_device(device, fe_dft):
         final.append(get_moments(atoms))
     assert np.abs(final[0] - get_moments(fe_dft[0])).max() > 1e-3
     assert np.abs(final[0] - final[1]).max() < 1e-12
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_learned_lattice_moves_its_spins_on_a_device(device, dtype):
+    driven = {"chirality": True, "parameters": ["voltage"], "group": "C1"}
+    frames = [spin_lattice("square", (4, 4), "random", rng=seed) for seed in range(4)]
+    for seed, frame in enumerate(frames):
+        frame.info["voltage"] = 0.1 * seed
+        turned = np.roll(get_spins(frame).reshape(4, 4, 3), 1, axis=0).reshape(16, 3)  # H = e(x - 1) + e x e(x - 1)
+        frame.arrays["exchange_fields"] = transverse(turned, get_spins(frame)) + np.cross(get_spins(frame), turned)
+    model = SpinNN(LatticeDescriptor(1.0, 1.0, **driven), (8,), head="site", epochs=2, progress=False).fit(frames)
+    final = []
+    for where in (None, device):
+        atoms = spin_lattice("square", (20, 20), "random", rng=9)
+        atoms.info["voltage"] = 0.2
+        atoms.calc = SpinCalculator(model)
+        options = {} if where is None else {"device": where, "dtype": dtype}
+        SpinDynamics(atoms, 0.1, damping=0.1, gyromagnetic_ratio=-1.0, integrator="depondt", **options).run(20)
+        final.append(get_spins(atoms))
+    assert np.abs(final[0] - get_spins(spin_lattice("square", (20, 20), "random", rng=9))).max() > 0.1
+    assert np.abs(final[0] - final[1]).max() < {"float64": 1e-11, "float32": 1e-4}[dtype]
 
 
 def test_fields_of_a_small_cell_count_all_images():

@@ -121,20 +121,24 @@ class SpinCalculator(Calculator):
             self.results.update(self.model.add_baseline(atoms, results))
 
     def torch_fields(self, atoms, device, dtype):
-        """Fields as a function of tensors, see :mod:`ase_spinml.calculators.tensors`; the model computes in float64."""
+        """Fields as a function of tensors, see :mod:`ase_spinml.calculators.tensors`.
+
+        Kernel models compute in float64, as sums of large numbers of both signs; networks in the precision of the run.
+        """
         if self.model.baseline_name is not None:
             raise InputError(
                 f"Expected a model without a baseline for spins on a device, got one on top of "
                 f"{self.model.baseline_name}: leave device out of the dynamics."
             )
         self.model.check_frame(atoms)
-        evaluator = self.model.evaluator(torch.device(device))
-        structure = self.model.descriptor_.structure(atoms, device=device)
+        own = dtype if self.model.single_precision else torch.float64
+        evaluator = self.model.evaluator(torch.device(device), own)
+        structure = self.model.descriptor_.structure(atoms, device=device, dtype=own)
         seen = torch.as_tensor(self.model.descriptor_.spins(atoms).any(axis=1), device=device)[:, None]
-        scale = seen / torch.as_tensor(moment_lengths(atoms), device=device)[:, None]
+        scale = seen / torch.as_tensor(moment_lengths(atoms), device=device, dtype=own)[:, None]
 
         def fields(spins):
-            spins = spins.double() * seen
+            spins = spins.to(own) * seen
             return (-scale * evaluator.spin_slopes(structure.with_spins(spins))).to(dtype)
 
         return fields

@@ -25,9 +25,13 @@ class EnergyModel(Model):
     ----------
     conservative : bool
         Whether the fields are derivatives of an energy; a model that says False has neither energy nor forces.
+    single_precision : bool
+        Whether its fields may be computed in single precision. Those of kernels are sums of large numbers of both
+        signs, and lose some per cent then.
     """
 
     conservative = True
+    single_precision = False
 
     def evaluator(self, device="cpu", dtype=torch.float64):
         """The fitted model as a function of structures on a device; made once for each device and dtype."""

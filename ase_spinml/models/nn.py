@@ -93,6 +93,8 @@ class SpinNN(EnergyModel):
         Root-mean-square residual of validation frames, in the units of the sigmas.
     """
 
+    single_precision = True
+
     def __init__(
         self,
         descriptor,
