@@ -20,7 +20,7 @@ from ase.build import bulk
 
 from ase_spinml import SOSO, SpinCalculator, SpinGAP, set_moments
 from ase_spinml.analysis import curie_temperature
-from ase_spinml.moments import random_directions
+from ase_spinml.moments import cone, random_directions
 
 LATTICE = 2.83
 MOMENT = 2.2
@@ -66,6 +66,30 @@ def disorder_energy(model, cells=4, states=10):
     return np.mean([energy(random_directions(n, rng)) for _ in range(states)]) - energy(np.tile([0, 0, 1.0], (n, 1)))
 
 
+def print_exchange(model):
+    """Energy that turning one spin costs, as a mean-field temperature, in states of more and more disorder."""
+    atoms = bulk("Fe", a=LATTICE, cubic=True) * 4
+    atoms.calc, rng, n = SpinCalculator(model), np.random.default_rng(1), len(atoms)
+    print("J_0 = sum_j J_ij from turning single spins by 90 degrees off the mean direction, and J_0/3 k_B:")
+    for angle in (0, 40, 60):
+        spins, found = cone(np.tile([0, 0, 1.0], (n, 1)), angle, rng) if angle else np.tile([0, 0, 1.0], (n, 1)), []
+        for k in range(0, n, 8):
+            energies = []
+            for direction in ([0, 0, 1.0], [1.0, 0, 0], [0, 0, -1.0]):
+                spins_k = spins.copy()
+                spins_k[k] = direction
+                set_moments(atoms, MOMENT * spins_k)
+                energies.append(atoms.get_potential_energy())
+            found.append(energies)
+        first, side, last = np.mean(found, axis=0)
+        order = np.cos(np.radians(angle))
+        texts = [
+            f"{1e3 * e / order:.0f} meV ({e / order / (3 * units.kB):.0f} K)"
+            for e in (side - first, (last - first) / 2)
+        ]
+        print(f"  neighbours {angle} degrees off the mean: {texts[0]}; from a full reversal {texts[1]}")
+
+
 def print_table(result):
     """All averages."""
     print("\n cells    T (K)             |m|      C (k_B)                U   tau (samples)")
@@ -101,7 +125,8 @@ def draw(result, path):
         ax.set_xlabel("temperature (K)")
     left.set(ylabel="magnetisation", xlim=(0, None), ylim=(0, 1), title="bcc Fe, classical spins")
     right.set(ylabel="Binder cumulant", title=f"crossing at {critical.value:.0f} ± {critical.error:.0f} K")
-    right.legend()
+    right.set_xlim(EXPERIMENT - 20, None)
+    left.legend(loc="lower left")
     figure.savefig(path)
 
 
@@ -111,10 +136,14 @@ def main():
     parser.add_argument("--points", type=Path, help="file (.npz) that keeps finished points")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--exchange", action="store_true", help="only the exchange that the model has learned")
     options = parser.parse_args()
     torch.set_num_threads(1)
     start = time.perf_counter()
     sets = [ase.io.read(options.data / name, ":") for name in ("fe16.extxyz", "fe128.extxyz")]
+    if options.exchange:
+        print_exchange(MODELS["three-body, zeta 2, cutoff 4.5 A"]().fit(sets[0] + sets[1]))
+        return
     means = [np.mean([frame.get_potential_energy() / len(frame) for frame in frames]) for frames in sets]
     print(f"labels: random states of fe16 lie {1e3 * (means[0] - means[1]):.1f} meV/atom above those of fe128")
     print("five-fold cross-validation over both sets  fe16: energy, m*H   fe128: energy, m*H   (meV/atom, meV)")

@@ -19,7 +19,7 @@ from ase_spinml.moments import get_spins, random_directions
 
 STARS, NEIGHBOURS, T = 1500, 6, 1.443
 FASTEST = NEIGHBOURS + 1
-TIME = 60.0
+TIME = 40.0
 
 
 class Stars(BaseCalculator):
@@ -89,7 +89,7 @@ def main():
             found = shift(dynamics(name, damping, turn / FASTEST, rng))
             print(f"{name:>9}, damping {damping}, w dt = {turn}: {found[0]:+6.2f} +- {found[1]:.2f} %", flush=True)
     for angle in (0.2, 0.6):
-        found = shift(metropolis(angle, 60_000, rng))
+        found = shift(metropolis(angle, 20_000, rng))
         print(f"Metropolis, steps of {angle} rad per spin: {found[0]:+6.2f} +- {found[1]:.2f} %", flush=True)
 
 

@@ -3,7 +3,7 @@
 #
 # Magnetisation, heat capacity and Binder cumulant of a bcc ferromagnet against temperature, and its Curie temperature
 # from two cells. The magnet is the classical Heisenberg model, whose Curie temperature is known; any calculator with
-# energies and exchange fields goes the same way, a fitted model for instance. A minute on one core.
+# energies and exchange fields goes the same way, a fitted model for instance. About a minute on one core.
 
 # %%
 import os
@@ -49,11 +49,13 @@ for size in result.sizes:
 # ## The crossing
 #
 # The larger cell has the larger cumulant below the transition and the smaller one above. Where they cross, the magnet
-# is critical, up to corrections that small cells leave. The error is statistical; longer runs make it smaller.
+# is critical, up to corrections that small cells leave: here some percent, as 54 spins are few. The error is
+# statistical and knows nothing of them; longer runs make it smaller, larger cells the corrections.
 
 # %%
 critical = result.critical_temperature_K
-print(f"{result.method} at {critical.value:.0f} +- {critical.error:.0f} K")
+deviation = 100 * (critical.value / exact - 1)
+print(f"{result.method} at {critical.value:.0f} +- {critical.error:.0f} K, {deviation:+.1f} % from the exact value")
 
 # %% [markdown]
 # ## A picture
@@ -80,7 +82,7 @@ if "FIGURES" in os.environ:
         ax.set_xlabel("temperature (K)")
     left.set(ylabel="magnetisation", xlim=(0, None), ylim=(0, 1))
     right.set(ylabel="Binder cumulant")
-    right.legend()
+    left.legend(loc="lower left")
     figure.savefig(Path(os.environ["FIGURES"]) / "curie.png")
 
 # %% [markdown]
@@ -93,8 +95,8 @@ if "FIGURES" in os.environ:
 coldest, hottest = result.averages[(5, 5, 5)][0], result.averages[(5, 5, 5)][-1]
 spin_waves = 1 - 1.393 * units.kB * 60 / (8 * J)
 checks = {
-    "the crossing is exact within four errors": abs(critical.value - exact) < 4 * critical.error,
-    "its error is below 4 percent": critical.error < 0.04 * exact,
+    "the crossing is right within 5 percent": abs(critical.value - exact) < 0.05 * exact,
+    "its error is below 3 percent": critical.error < 0.03 * exact,
     "well below mean field": critical.value < 0.9 * mean_field,
     "spin waves at 60 K": abs(coldest.magnetisation.value - spin_waves) < 0.01,
     "one k_B per spin at 60 K": abs(coldest.heat_capacity.value - 1) < 0.25,

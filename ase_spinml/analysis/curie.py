@@ -177,9 +177,10 @@ def _check_bracket(small, large, critical):
         return
     difference = large.binder() - small.binder()
     where = f"between {small.grid[0]:g} and {small.grid[-1]:g} K"
-    if abs(difference.max()) > 3 * abs(difference.min()):
+    highest, lowest = max(difference.max(), 0.0), max(-difference.min(), 0.0)
+    if highest > 3 * lowest:
         what = "stays above that of the small one: add higher temperatures"
-    elif abs(difference.min()) > 3 * abs(difference.max()):
+    elif lowest > 3 * highest:
         what = "stays below that of the small one: add lower temperatures"
     else:
         what = "does not cross that of the small one clearly: add temperatures, or take more steps"
