@@ -1,8 +1,13 @@
 """Sphinx configuration; build with ``make docs``."""
 
 import re
+import sys
+from pathlib import Path
 
 import ase_spinml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tutorial_pages import write_pages
 
 project = "ase_spinml"
 author = "The ase_spinml developers"
@@ -31,3 +36,4 @@ def escape_bars(app, what, name, obj, options, lines):
 
 def setup(app):
     app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("builder-inited", lambda app: write_pages())
