@@ -44,6 +44,26 @@ def structure_factor(atoms, q=None):
         return (
             np.abs(np.fft.fftn(_ordered(get_spins(atoms), shape, order), axes=(0, 1, 2)) ** 2).sum(-1) / len(order) ** 2
         )
+    return np.sum(np.abs(fourier_components(atoms, q)) ** 2, axis=1)
+
+
+def fourier_components(atoms, q):
+    """Fourier components of the spins, N^-1 sum_i e_i exp(-i q.r_i) over the N magnetic atoms.
+
+    Parameters
+    ----------
+    atoms, q
+        As for :func:`structure_factor`.
+
+    Returns
+    -------
+    (Q, 3) complex array
+
+    Raises
+    ------
+    InputError
+        Wave vectors that are not rows of three finite numbers.
+    """
     q = np.atleast_2d(np.asarray(q, dtype=float))
     if q.ndim != 2 or q.shape[1] != 3 or not np.isfinite(q).all():
         raise InputError(f"Expected q as rows of three numbers in units of the reciprocal cell, got shape {q.shape}.")
@@ -51,7 +71,7 @@ def structure_factor(atoms, q=None):
     spins, places = get_spins(atoms)[magnetic], atoms.cell.scaled_positions(atoms.positions[magnetic])
     size = max(1, CHUNK // max(1, len(spins)))
     waves = [np.exp(-2j * np.pi * q[k : k + size] @ places.T) @ spins for k in range(0, len(q), size)]
-    return np.sum(np.abs(np.concatenate(waves)) ** 2, axis=1) / len(spins) ** 2
+    return np.concatenate(waves) / len(spins)
 
 
 def correlation(atoms, values=None):
