@@ -269,7 +269,7 @@ print(f"{(time.process_time() - began) / 60:.1f} minutes of processor time")
 figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
 STYLES = {"exact": ("k", "o-"), "first": ("C1", "x:"), "last": ("C0", "s--")}
 LABELS = {"exact": "exact", "first": "model of exact quenches", "last": "... and of its own"}
-tangent = insulator + slope * (densities - 1)
+tangent = insulator + slope * (1 - densities)
 for state, style in (("AFM", "C0-"), ("FM", "C1--")):
     axes[0, 0].plot(densities, curves[state] - tangent, style, label=state)
 axes[0, 0].axvline(FILLING, color="0.7", linewidth=0.8)
