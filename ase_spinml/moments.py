@@ -34,6 +34,16 @@ def set_moments(atoms, moments, axis=None):
     ------
     InputError
         Scalars without an axis, vectors with one, wrong shape, values that are not finite.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase_spinml import get_moments, set_moments
+    >>> atoms = bulk("Fe", cubic=True)
+    >>> set_moments(atoms, [2.2, -2.2], axis=(0, 0, 1))
+    >>> get_moments(atoms)
+    array([[ 0. ,  0. ,  2.2],
+           [-0. , -0. , -2.2]])
     """
     moments = _finite("moments", moments)
     n = len(atoms)
@@ -62,6 +72,13 @@ def get_moments(atoms):
     ------
     InputError
         The frame has no moments, collinear ones, or values that are not finite.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import get_moments
+    >>> get_moments(Atoms("Fe2", magmoms=[[0, 0, 2.2], [2.2, 0, 0]])).tolist()
+    [[0.0, 0.0, 2.2], [2.2, 0.0, 0.0]]
     """
     moments = atoms.arrays.get(MOMENTS)
     if moments is None:
@@ -86,6 +103,13 @@ def get_spins(atoms):
     ------
     InputError
         As :func:`get_moments`.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import get_spins
+    >>> get_spins(Atoms("FeO", magmoms=[[0, 3, 4], [0, 0, 0]])).tolist()
+    [[0.0, 0.6, 0.8], [0.0, 0.0, 0.0]]
     """
     return unit_rows(get_moments(atoms))
 

@@ -38,6 +38,14 @@ def structure_factor(atoms, q=None):
     ------
     InputError
         Wave vectors that are not rows of three finite numbers; without ``q``, atoms that are no Bravais lattice.
+
+    Examples
+    --------
+    >>> from ase_spinml.analysis import structure_factor
+    >>> from ase_spinml.electrons import spin_lattice
+    >>> atoms = spin_lattice("square", (4, 4), "AFM")
+    >>> (structure_factor(atoms, [[0, 0, 0], [2, 2, 0]]).round(6) + 0.0).tolist()      # of the cell of 4 x 4 sites
+    [0.0, 1.0]
     """
     if q is None:
         shape, order = bravais_grid(atoms)
@@ -63,6 +71,14 @@ def fourier_components(atoms, q):
     ------
     InputError
         Wave vectors that are not rows of three finite numbers.
+
+    Examples
+    --------
+    >>> from ase_spinml.analysis import fourier_components
+    >>> from ase_spinml.electrons import spin_lattice
+    >>> atoms = spin_lattice("square", (4, 4), "AFM")
+    >>> abs(fourier_components(atoms, [[0, 0, 0], [2, 2, 0]])).round(6).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
     q = np.atleast_2d(np.asarray(q, dtype=float))
     if q.ndim != 2 or q.shape[1] != 3 or not np.isfinite(q).all():
@@ -95,6 +111,14 @@ def correlation(atoms, values=None):
     ------
     InputError
         Atoms that are no periodic Bravais lattice, values that are not one per site.
+
+    Examples
+    --------
+    >>> from ase_spinml.analysis import correlation
+    >>> from ase_spinml.electrons import spin_lattice
+    >>> r, c = correlation(spin_lattice("square", (4, 4), "AFM"))
+    >>> r[:3].round(3).tolist(), c[:3].round(3).tolist()
+    ([0.0, 1.0, 1.414], [1.0, -1.0, 1.0])
     """
     shape, order = bravais_grid(atoms)
     values = get_spins(atoms) if values is None else np.asarray(values, dtype=float)
@@ -121,6 +145,15 @@ def domain_size(atoms, values, level=0.5):
     -------
     float
         In Angstrom, between two distances by linear interpolation; infinite if C does not fall that far.
+
+    Examples
+    --------
+    >>> from ase_spinml.analysis import domain_size
+    >>> from ase_spinml.electrons import spin_lattice
+    >>> atoms = spin_lattice("square", (8, 8), "FM")
+    >>> stripes = 1.0 - 2.0 * (atoms.positions[:, 0] > 3.5)    # an order parameter with two domains
+    >>> print(domain_size(atoms, stripes))
+    2.0
     """
     r, c = correlation(atoms, values)
     below = np.flatnonzero(c <= level * c[0])

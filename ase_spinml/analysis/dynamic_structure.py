@@ -101,6 +101,20 @@ def dynamic_structure_factor(frames, q, interval, segments=1, window="hann"):
     ------
     InputError
         Wave vectors as for the static one; unusable parameters; fewer than eight frames in a segment.
+
+    Examples
+    --------
+    >>> from ase import Atoms, units
+    >>> from ase_spinml import SpinDynamics, Zeeman
+    >>> atoms = Atoms("Fe", magmoms=[[2.2, 0, 0]])
+    >>> atoms.calc = Zeeman((0, 0, 100.0))
+    >>> from ase_spinml.analysis import dynamic_structure_factor
+    >>> dynamics = SpinDynamics(atoms, 1.0 * units.fs)
+    >>> states = (atoms for _ in dynamics.irun(511))
+    >>> found = dynamic_structure_factor(states, [[0, 0, 0]], interval=1.0 * units.fs)
+    >>> energies = found.energies[found.total[:, 0] > 0.5 * found.total.max()]
+    >>> print(abs(energies).mean().round(3))                   # eV; g mu_B B is 0.0116
+    0.012
     """
     checks.positive("interval", interval, "ASE time units")
     checks.choice("window", window, ("hann", "boxcar"))

@@ -55,6 +55,17 @@ def exchange_tensors(atoms, cutoff, automatic=True):
     InputError
         No usable moments, calculator or cutoff, torques that derive from no energy, no two magnetic atoms within the
         cutoff.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Heisenberg
+    >>> from ase_spinml.analysis import exchange_tensors
+    >>> atoms = Atoms("Fe", cell=[2.5, 9, 9], pbc=(True, False, False), magmoms=[[0, 0, 2.0]])
+    >>> atoms.calc = Heisenberg(exchange=[0.010])
+    >>> i, j, S, J = exchange_tensors(atoms, cutoff=3.0)
+    >>> S[:, 0].tolist(), J[:, 0, 0].round(6).tolist()         # both neighbours, 10 meV
+    ([-1, 1], [0.01, 0.01])
     """
     supercell = Supercell(atoms, cutoff)
     i, j, S = magnetic_pairs(atoms, cutoff)
@@ -96,6 +107,14 @@ def decompose(J):
     ------
     InputError
         Another shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase_spinml.analysis import decompose
+    >>> isotropic, dmi, anisotropic = decompose(np.array([[[0.02, 0.003, 0], [-0.003, 0.02, 0], [0, 0, 0.02]]]))
+    >>> isotropic.round(6).tolist(), dmi.round(6).tolist()
+    ([0.02], [[0.0, 0.0, 0.003]])
     """
     J = np.asarray(J, dtype=float)
     if J.ndim != 3 or J.shape[1:] != (3, 3):

@@ -58,6 +58,16 @@ def magnon_bands(atoms, q, cutoff, spiral=None):
         As :func:`~ase_spinml.analysis.exchange_tensors`; wave vectors of another shape, or along directions that are
         not periodic; a state that is not at rest or not stable; a spiral in an energy that depends on the angle about
         its axis.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Heisenberg
+    >>> from ase_spinml.analysis import magnon_bands
+    >>> atoms = Atoms("Fe", cell=[2.5, 9, 9], pbc=(True, False, False), magmoms=[[0, 0, 2.0]])
+    >>> atoms.calc = Heisenberg(exchange=[0.010])
+    >>> magnon_bands(atoms, [[0.5, 0, 0]], cutoff=3.0).round(6).tolist()   # (g/m) 4 J, in eV
+    [[0.04]]
     """
     q = _wave_vectors(atoms, q)
     supercell = Supercell(atoms, cutoff, None if spiral is None else _checked_spiral(atoms, spiral))

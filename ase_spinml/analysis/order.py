@@ -30,6 +30,14 @@ def scalar_chirality(atoms):
     ------
     InputError
         As :func:`~ase_spinml.analysis.topological_charge`, for the geometry.
+
+    Examples
+    --------
+    >>> from ase_spinml.analysis import scalar_chirality
+    >>> from ase_spinml.electrons import spin_lattice
+    >>> atoms = spin_lattice("triangular", (6, 6), "tetrahedral")
+    >>> print(abs(scalar_chirality(atoms)).mean().round(4))    # 4/(3 sqrt 3)
+    0.7698
     """
     first, second, third, triangles = _corners(atoms)
     return _at_sites(atoms, triangles, np.einsum("ia,ia->i", first, np.cross(second, third)))
@@ -53,6 +61,13 @@ def vector_chirality(atoms):
     ------
     InputError
         As :func:`~ase_spinml.analysis.topological_charge`, for the geometry.
+
+    Examples
+    --------
+    >>> from ase_spinml.analysis import vector_chirality
+    >>> from ase_spinml.electrons import spin_lattice
+    >>> print(vector_chirality(spin_lattice("triangular", (6, 6), "120")).mean().round(6))
+    1.0
     """
     first, second, third, triangles = _corners(atoms)
     kappa = np.cross(first, second) + np.cross(second, third) + np.cross(third, first)
@@ -77,6 +92,13 @@ def neighbour_products(atoms, cutoff):
     ------
     InputError
         A cutoff that is not positive.
+
+    Examples
+    --------
+    >>> from ase_spinml.analysis import neighbour_products
+    >>> from ase_spinml.electrons import spin_lattice
+    >>> print(neighbour_products(spin_lattice("square", (4, 4), "AFM"), cutoff=1.1).mean().round(6))
+    -1.0
     """
     i, j = _magnetic_pairs(atoms, cutoff)
     spins = get_spins(atoms)
@@ -105,6 +127,14 @@ def clusters(atoms, inside, cutoff):
     ------
     InputError
         ``inside`` is not one bool per site; a cutoff that is not positive.
+
+    Examples
+    --------
+    >>> from ase_spinml.analysis import clusters
+    >>> from ase_spinml.electrons import spin_lattice
+    >>> atoms = spin_lattice("square", (4, 4), "FM")
+    >>> clusters(atoms, atoms.positions[:, 0] < 1.5, cutoff=1.1).tolist()   # two rows of four
+    [8]
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

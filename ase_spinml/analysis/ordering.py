@@ -32,6 +32,17 @@ def mean_field_temperature(exchange):
     ------
     InputError
         No order within one cell: no eigenvalue of J(0) is positive.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Heisenberg
+    >>> from ase_spinml.analysis import exchange_tensors, mean_field_temperature
+    >>> atoms = Atoms("Fe", cell=[2.5, 2.5, 2.5], pbc=True, magmoms=[[0, 0, 2.0]])
+    >>> atoms.calc = Heisenberg(exchange=[0.010])              # eV, six neighbours
+    >>> exchange = exchange_tensors(atoms, cutoff=3.0)
+    >>> print(mean_field_temperature(exchange).round(1))       # 2 J / k_B, in K
+    232.1
     """
     return _order(coupling(exchange, np.zeros((1, 3)))[0].real)[0] / 3 / units.kB
 
@@ -54,6 +65,17 @@ def rpa_temperature(exchange, mesh=24):
     InputError
         An unusable mesh; no order within one cell; couplings in fewer than three directions, which order at zero only;
         an order that its own waves destroy.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Heisenberg
+    >>> from ase_spinml.analysis import exchange_tensors, rpa_temperature
+    >>> atoms = Atoms("Fe", cell=[2.5, 2.5, 2.5], pbc=True, magmoms=[[0, 0, 2.0]])
+    >>> atoms.calc = Heisenberg(exchange=[0.010])              # eV, six neighbours
+    >>> exchange = exchange_tensors(atoms, cutoff=3.0)
+    >>> round(rpa_temperature(exchange, mesh=16))              # K
+    153
     """
     from scipy.optimize import root
 

@@ -41,6 +41,17 @@ def spin_stiffness(atoms, exchange):
     ------
     InputError
         No moments, or coupled spins that are not parallel.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Heisenberg
+    >>> from ase_spinml.analysis import exchange_tensors, spin_stiffness
+    >>> atoms = Atoms("Fe", cell=[2.5, 2.5, 2.5], pbc=True, magmoms=[[0, 0, 2.0]])
+    >>> atoms.calc = Heisenberg(exchange=[0.010])              # eV, six neighbours
+    >>> exchange = exchange_tensors(atoms, cutoff=3.0)
+    >>> print(spin_stiffness(atoms, exchange)[0, 0].round(3))  # 2 J a^2 / m, in meV Angstrom^2
+    62.5
     """
     moment = np.linalg.norm(get_moments(atoms), axis=1).sum()
     return 1e3 * G_FACTOR / moment * _curvature(atoms, exchange)
@@ -55,6 +66,17 @@ def exchange_stiffness(atoms, exchange):
     -------
     (3, 3) array
         pJ/m.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Heisenberg
+    >>> from ase_spinml.analysis import exchange_stiffness, exchange_tensors
+    >>> atoms = Atoms("Fe", cell=[2.5, 2.5, 2.5], pbc=True, magmoms=[[0, 0, 2.0]])
+    >>> atoms.calc = Heisenberg(exchange=[0.010])              # eV, six neighbours
+    >>> exchange = exchange_tensors(atoms, cutoff=3.0)
+    >>> print(exchange_stiffness(atoms, exchange)[0, 0].round(3))           # J / 2a, in pJ/m
+    3.204
     """
     return _curvature(atoms, exchange) / (2 * atoms.get_volume()) / PICOJOULE_PER_METRE
 

@@ -90,6 +90,17 @@ def thermal_averages(order, energies, n_spins, temperature_K):
     ------
     InputError
         Too few samples, unlike lengths, a temperature that is not above zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase import units
+    >>> from ase_spinml.analysis import thermal_averages
+    >>> rng = np.random.default_rng(0)
+    >>> energies = rng.normal(-0.05, 0.002, 2000)              # eV per spin, of 100 spins
+    >>> found = thermal_averages(rng.uniform(0.6, 0.8, 2000), energies, n_spins=100, temperature_K=300)
+    >>> round(found.magnetisation.value, 2), round(found.energy.value, 3)
+    (0.7, -0.05)
     """
     order, energies = _series("order", order), _series("energies", energies)
     if len(order) != len(energies):
@@ -133,6 +144,13 @@ def order_parameter(spins, weights=None):
     ------
     InputError
         Shapes that do not fit; weights that are all zero.
+
+    Examples
+    --------
+    >>> from ase_spinml.analysis import order_parameter
+    >>> spins = [[0, 0, 1], [0, 0, -1]]
+    >>> float(order_parameter(spins)), float(order_parameter(spins, weights=[1, -1]))
+    (0.0, 1.0)
     """
     spins = np.asarray(spins, dtype=float)
     if spins.ndim < 2 or spins.shape[-1] != 3:
@@ -147,7 +165,14 @@ def order_parameter(spins, weights=None):
 
 
 def binder_cumulant(second, fourth):
-    """Binder cumulant 1 - <m^4>/(3 <m^2>^2) of the moments <m^2> and <m^4>."""
+    """Binder cumulant 1 - <m^4>/(3 <m^2>^2) of the moments <m^2> and <m^4>.
+
+    Examples
+    --------
+    >>> from ase_spinml.analysis import binder_cumulant
+    >>> round(binder_cumulant(1.0, 1.0), 4), round(binder_cumulant(1.0, 5 / 3), 4)     # order; none
+    (0.6667, 0.4444)
+    """
     return 1 - fourth / (3 * second**2)
 
 
@@ -170,6 +195,15 @@ def blocking(series):
     ------
     InputError
         Fewer than 16 samples, or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase_spinml.analysis import blocking
+    >>> series = np.random.default_rng(0).normal(size=4096)
+    >>> mean, error = blocking(series)
+    >>> bool(abs(mean) < 4 * error), round(error * 64, 1)      # 1/sqrt(4096) is 1/64
+    (True, 1.0)
     """
     series = _series("series", series)
     blocks, mean = series, series.mean()
@@ -205,6 +239,15 @@ def jackknife(function, series, blocks):
     -------
     Estimate
         The value without the bias of order 1/blocks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase_spinml.analysis import jackknife
+    >>> series = np.random.default_rng(0).normal(size=4096)
+    >>> variance, error = jackknife(lambda m1, m2: m2 - m1**2, [series, series**2], blocks=16)
+    >>> bool(abs(variance - 1) < 4 * error)
+    True
     """
     table = np.array(series, dtype=float)
     length = table.shape[1] // blocks
@@ -226,6 +269,14 @@ def autocorrelation_time(series):
 
     The sum ends at five times its own value (A. D. Sokal, in: Functional Integration, NATO ASI B 361, 131 (1997)). The
     variance of a mean is that of a sample times twice this time over the number of samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase_spinml.analysis import autocorrelation_time
+    >>> series = np.random.default_rng(0).normal(size=4096)
+    >>> round(autocorrelation_time(series), 1)
+    0.5
     """
     deviation = _series("series", series) - np.mean(series)
     n = len(deviation)
@@ -248,6 +299,15 @@ def equilibration(series, candidates=20):
     series : (S,) array
     candidates : int
         Starts that are tried, evenly spaced.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase_spinml.analysis import equilibration
+    >>> series = np.random.default_rng(0).normal(size=4096)
+    >>> series[:400] += 50 * np.exp(-np.arange(400) / 50)
+    >>> 100 < equilibration(series) < 1000
+    True
     """
     series = _series("series", series)
     starts = np.linspace(0, max(len(series) // 2 - FEWEST, 0), candidates).astype(int)

@@ -48,6 +48,14 @@ def topological_charge(atoms):
     InputError
         No moments, magnetic atoms that do not lie in one xy plane, span no area or are too unevenly spread, a triangle
         of spins whose solid angle is undefined (opposite neighbours: the texture changes too fast for its lattice).
+
+    Examples
+    --------
+    >>> from ase_spinml.analysis import topological_charge
+    >>> from ase_spinml.electrons import spin_lattice
+    >>> atoms = spin_lattice("square", (16, 16), "skyrmion", radius=3.0)
+    >>> print(round(topological_charge(atoms), 6))
+    -1.0
     """
     triangles = triangulate(atoms)
     return float(solid_angles(get_spins(atoms)[magnetic_mask(atoms)], triangles).sum() / (4 * np.pi))
@@ -72,6 +80,13 @@ def solid_angles(spins, triangles):
     ------
     InputError
         A triangle whose solid angle is undefined.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase_spinml.analysis import solid_angles
+    >>> print(solid_angles(np.eye(3), [[0, 1, 2]])[0] / np.pi)  # an eighth of the sphere
+    0.5
     """
     a, b, c = (spins[corner] for corner in np.transpose(triangles))
     volume = np.einsum("ia,ia->i", a, np.cross(b, c))

@@ -65,6 +65,18 @@ def valve_torques(atoms, tolerance=0.1):
     ------
     InputError
         Spins in fewer or more than two directions, or opposite; moments without a label.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Heisenberg, set_moments
+    >>> from ase_spinml.analysis import valve_torques
+    >>> atoms = Atoms("Fe2", positions=[[0, 0, 0], [2.5, 0, 0]])
+    >>> set_moments(atoms, [[0, 0, 2], [2, 0, 0]])
+    >>> atoms.calc = Heisenberg([0.010])
+    >>> atoms.arrays["exchange_fields"] = atoms.calc.get_property("exchange_fields", atoms)
+    >>> valve_torques(atoms).field_like.round(6).tolist()      # eV, equal: exchange has an energy
+    [0.01, 0.01]
     """
     labels, spins = read_labels(atoms), get_spins(atoms)
     magnetic = labels.lengths > 0

@@ -53,6 +53,16 @@ def loop_work(field, loop):
     ------
     InputError
         No usable field or loop; opposite directions of a spin in one state and the next.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase_spinml.analysis import cone_loop, loop_work
+    >>> def pinwheel(spins):
+    ...     return np.array([np.cross(*spins), np.cross(*spins)])
+    >>> work = loop_work(pinwheel, cone_loop(np.array([[1, 0, 0], [0.6, 0.8, 0]]), atom=0, angle=20))
+    >>> bool(abs(work.work) > 1e3 * work.error)                # no energy does work around a loop
+    True
     """
     loop = _checked(loop)
     field, _ = one_form(field, loop[0])
@@ -84,6 +94,21 @@ def labelled_work(frames):
     InputError
         Fewer than six frames, frames that differ by more than their spins, magnetic atoms without a label, opposite
         directions of a spin in one frame and the next.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase import Atoms
+    >>> from ase_spinml import Heisenberg, set_moments
+    >>> from ase_spinml.analysis import cone_loop, labelled_work
+    >>> frames = []
+    >>> for spins in cone_loop(np.eye(3)[:2], atom=0, angle=30):
+    ...     atoms = Atoms("Fe2", positions=[[0, 0, 0], [2.5, 0, 0]])
+    ...     set_moments(atoms, 2.0 * spins)
+    ...     atoms.arrays["exchange_fields"] = Heisenberg([0.010]).get_property("exchange_fields", atoms)
+    ...     frames.append(atoms)
+    >>> bool(abs(labelled_work(frames).work) < 1e-12)          # an energy does no work around a loop
+    True
     """
     frames = list(frames)
     if len(frames) < 6:
@@ -114,6 +139,15 @@ def cone_loop(spins, atom, angle, n_states=32):
     ------
     InputError
         No such spin, an angle that is not between 0 and 180 degrees, fewer than three states.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase_spinml.analysis import cone_loop
+    >>> spins = np.eye(3)[:2]
+    >>> loop = cone_loop(spins, atom=0, angle=30, n_states=16)
+    >>> loop.shape, bool(np.allclose(loop[:, 0] @ spins[0], np.cos(np.pi / 6)))
+    ((16, 2, 3), True)
     """
     spins = unit_spins(spins)
     first, second = _frame(spins, atom)
@@ -145,6 +179,14 @@ def quadrature_loop(spins, first, second, angle, n_states=32):
     ------
     InputError
         As :func:`cone_loop`; twice the same atom.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase_spinml.analysis import quadrature_loop
+    >>> spins = np.eye(3)[:2]
+    >>> quadrature_loop(spins, 0, 1, angle=10, n_states=8).shape
+    (8, 2, 3)
     """
     spins = unit_spins(spins)
     if first == second:
@@ -173,6 +215,14 @@ def plane_loop(spins, u, v, angle, n_states=32):
     ------
     InputError
         As :func:`cone_loop`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase_spinml.analysis import plane_loop
+    >>> spins = np.eye(3)[:2]
+    >>> plane_loop(spins, spins[[1, 0]], np.eye(3)[[2, 2]], angle=10, n_states=8).shape
+    (8, 2, 3)
     """
     spins = unit_spins(spins)
     if not 0 < angle < 180:

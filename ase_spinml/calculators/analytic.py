@@ -44,6 +44,19 @@ class Heisenberg(SpinTerm):
     InputError
         No or unusable constants; when a frame is seen: no moments, fewer shells than constants, shells smeared out by
         displacements, a frame that does not fit the reference.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Heisenberg, set_moments
+    >>> atoms = Atoms("Fe2", positions=[[0, 0, 0], [2.5, 0, 0]])
+    >>> set_moments(atoms, [[0, 0, 2], [2, 0, 0]])
+    >>> atoms.calc = Heisenberg(exchange=[0.020], dmi=[0.003])
+    >>> round(atoms.get_potential_energy(), 6)
+    0.0
+    >>> atoms.calc.get_property("exchange_fields", atoms).round(6) + 0.0
+    array([[ 0.01  ,  0.    ,  0.    ],
+           [ 0.    , -0.0015,  0.01  ]])
     """
 
     directional = True
@@ -175,6 +188,15 @@ class Zeeman(DrivenTerm):
     ------
     InputError
         The field is not three finite numbers; when a frame is seen: no moments.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Zeeman
+    >>> atoms = Atoms("Fe", magmoms=[[0, 0, 2.2]])
+    >>> atoms.calc = Zeeman((0, 0, 10.0))
+    >>> round(atoms.get_potential_energy(), 6)
+    -0.001273
     """
 
     def __init__(self, field_T):
@@ -210,6 +232,19 @@ class NonMagnetic(BaseCalculator):
     ----------
     calc : ASE calculator
         The wrapped calculator.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase.calculators.mixing import SumCalculator
+    >>> from ase_spinml import Anisotropy, NonMagnetic, set_moments
+    >>> atoms = bulk("Ni", cubic=True)
+    >>> set_moments(atoms, [[0, 0, 0.6]] * 4)
+    >>> atoms.calc = SumCalculator([NonMagnetic(EMT()), Anisotropy(uniaxial=0.001)])
+    >>> lattice = NonMagnetic(EMT()).get_property("energy", atoms)
+    >>> print(round(atoms.get_potential_energy() - lattice, 6))
+    -0.004
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses", "exchange_fields"]

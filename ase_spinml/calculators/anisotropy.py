@@ -39,6 +39,16 @@ class Anisotropy(SpinTerm):
     InputError
         No constant other than zero, unusable constants or axes, as :class:`~ase_spinml.calculators.term.Selection`;
         when a frame is seen: no moments.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Anisotropy, set_moments
+    >>> atoms = Atoms("Fe2", positions=[[0, 0, 0], [2.5, 0, 0]])
+    >>> set_moments(atoms, [[0, 0, 2], [2, 0, 0]])
+    >>> atoms.calc = Anisotropy(uniaxial=0.001)                # easy axis z
+    >>> round(atoms.get_potential_energy(), 6)
+    -0.001
     """
 
     directional = True

@@ -32,6 +32,14 @@ def drift_velocity(current_density, polarisation, magnetisation):
     ------
     InputError
         Values that are not finite, a polarisation outside -1 to 1, a magnetisation that is not above zero.
+
+    Examples
+    --------
+    >>> from ase import units
+    >>> from ase_spinml import drift_velocity
+    >>> u = drift_velocity((-1e12, 0, 0), polarisation=0.5, magnetisation=8e5)
+    >>> print(f"{u[0] * units.second / units.m:.2f} m/s")
+    36.18 m/s
     """
     current = Drive("current_density", current_density, (3,), "A/m^2")(0.0)
     metres_per_second = -_share("polarisation", polarisation) * G_FACTOR * units._hbar * current
@@ -62,6 +70,13 @@ def spin_current_field(current_density, efficiency, magnetisation, thickness):
     ------
     InputError
         Values that are not finite, a magnetisation or thickness that is not above zero.
+
+    Examples
+    --------
+    >>> from ase_spinml import spin_current_field
+    >>> field = spin_current_field(1e12, efficiency=0.1, magnetisation=8e5, thickness=10.0)
+    >>> round(field, 4)                                        # tesla
+    0.0411
     """
     current = number("current_density", current_density, "A/m^2")
     layer = _positive("magnetisation", magnetisation, "A/m") * _positive("thickness", thickness, "Angstrom") / units.m

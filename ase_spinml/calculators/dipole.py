@@ -39,6 +39,18 @@ class DipoleDipole(SpinTerm):
     InputError
         Unusable parameters; when a frame is seen: no moments, one periodic direction, demagnetisation without three,
         coinciding atoms, an open system of more than 3000 moments.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import DipoleDipole, set_moments
+    >>> atoms = Atoms("Fe2", positions=[[0, 0, 0], [0, 0, 2.5]])
+    >>> atoms.calc = DipoleDipole()
+    >>> for first in (2, -2):                                  # head to tail, head to head
+    ...     set_moments(atoms, [[0, 0, first], [0, 0, 2]])
+    ...     print(f"{1e6 * atoms.get_potential_energy():.2f} micro-eV")
+    -27.48 micro-eV
+    27.48 micro-eV
     """
 
     def __init__(self, demagnetisation=None, accuracy=1e-8):

@@ -40,6 +40,14 @@ def ac_field(amplitude_T, frequency_THz, phase_deg=0.0, static_T=(0.0, 0.0, 0.0)
     ------
     InputError
         Values that are not finite numbers of the right shape.
+
+    Examples
+    --------
+    >>> from ase import units
+    >>> from ase_spinml import ac_field
+    >>> field = ac_field((0.1, 0, 0), frequency_THz=1.0, static_T=(0, 0, 1.0))
+    >>> field(500 * units.fs).round(6).tolist()                # half a period
+    [-0.1, 0.0, 1.0]
     """
     return partial(
         _ac, _vector("amplitude_T", amplitude_T), *_turn(frequency_THz, phase_deg), _vector("static_T", static_T)
@@ -73,6 +81,14 @@ def rotating_field(amplitude_T, frequency_THz, normal=(0, 0, 1), phase_deg=0.0, 
     ------
     InputError
         As in :func:`ac_field`; a normal of zero.
+
+    Examples
+    --------
+    >>> from ase import units
+    >>> from ase_spinml import rotating_field
+    >>> field = rotating_field(0.1, frequency_THz=1.0)
+    >>> (field(250 * units.fs).round(6) + 0.0).tolist()        # a quarter of a period
+    [0.0, 0.1, 0.0]
     """
     normal = direction("normal", normal)
     u = np.eye(3)[np.argmin(np.abs(normal))]
@@ -109,6 +125,14 @@ def pulsed_field(peak_T, centre, width, frequency_THz=0.0, phase_deg=0.0, static
     ------
     InputError
         As in :func:`ac_field`; a width that is not above zero.
+
+    Examples
+    --------
+    >>> from ase import units
+    >>> from ase_spinml import pulsed_field
+    >>> field = pulsed_field((0, 5.0, 0), centre=2000 * units.fs, width=200 * units.fs)
+    >>> field(2000 * units.fs).tolist()
+    [0.0, 5.0, 0.0]
     """
     width = number("width", width, "ASE time units")
     if not width > 0:

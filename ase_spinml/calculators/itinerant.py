@@ -93,6 +93,17 @@ class SDModel(BaseCalculator):
     InputError
         Parameters out of range or of the wrong kind, an unknown solver or options that it does not have; when a frame
         is seen: no moments, shells that cannot be told apart, k-points along directions that are not periodic.
+
+    Examples
+    --------
+    >>> from ase_spinml import SDModel
+    >>> from ase_spinml.electrons import spin_lattice
+    >>> for state in ("120", "FM"):                            # free energies per site, in units of the hopping
+    ...     atoms = spin_lattice("triangular", (6, 6), state)
+    ...     atoms.calc = SDModel(hopping=1.0, coupling=6.0, filling=1.0, temperature=0.01)
+    ...     print(state, round(atoms.get_potential_energy() / len(atoms), 3))
+    120 -6.35
+    FM -6.0
     """
 
     implemented_properties = [

@@ -39,6 +39,20 @@ class SpinCalculator(Calculator):
     adiabatic lengths along the spins), exchange_fields (N, 3) (eV/mu_B, transverse -dE/dm). A model of torques that
     are no derivatives of an energy (``SpinNN(head="site")``, for one) has magmoms and exchange_fields only, and the
     calculator is ``conservative = False``.
+
+    Examples
+    --------
+    >>> from ase_spinml import SOSO, SpinCalculator, SpinGAP
+    >>> from ase_spinml.demo import load_frames
+    >>> frames = load_frames()[:6]                             # of the shipped set of iron
+    >>> descriptor = SOSO(["Fe"], n_max=4, spin_l_max=1, body_order=2)
+    >>> model = SpinGAP(descriptor, zeta=1, optimize=None).fit(frames)
+    >>> atoms = frames[0].copy()
+    >>> atoms.calc = SpinCalculator(model)
+    >>> atoms.calc.get_property("exchange_fields", atoms).shape
+    (2, 3)
+    >>> atoms.get_forces().shape
+    (2, 3)
     """
 
     implemented_properties = [

@@ -47,6 +47,16 @@ class SlonczewskiTorque(Torque):
     ------
     InputError
         Unusable parameters, both strengths zero; when a frame is seen: no moments.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import SlonczewskiTorque
+    >>> from ase_spinml.units import MU_B
+    >>> atoms = Atoms("Fe", magmoms=[[0, 0, 2.2]])
+    >>> torque = SlonczewskiTorque((1, 0, 0), damping_like_T=0.5)
+    >>> (torque.get_property("exchange_fields", atoms) / MU_B).round(6).tolist()
+    [[0.0, 0.5, 0.0]]
     """
 
     def __init__(self, polarisation, damping_like_T=0.0, field_like_T=0.0, species=None, indices=None):
@@ -84,6 +94,16 @@ class SpinOrbitTorque(SlonczewskiTorque):
     ------
     InputError
         As :class:`SlonczewskiTorque`; a current along the normal.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import SpinOrbitTorque
+    >>> from ase_spinml.units import MU_B
+    >>> atoms = Atoms("Fe", magmoms=[[0, 0, 2.2]])
+    >>> torque = SpinOrbitTorque((1, 0, 0), field_like_T=0.5)  # current along x, polarised along y
+    >>> (torque.get_property("exchange_fields", atoms) / MU_B).round(6).tolist()
+    [[0.0, 0.5, 0.0]]
     """
 
     def __init__(self, current, normal=(0, 0, 1), damping_like_T=0.0, field_like_T=0.0, species=None, indices=None):
@@ -123,6 +143,18 @@ class ZhangLiTorque(Torque):
     ------
     InputError
         Unusable parameters; when a frame is seen: no moments, atoms without a neighbour along u.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase import Atoms
+    >>> from ase_spinml import ZhangLiTorque, set_moments
+    >>> atoms = Atoms("Fe8", positions=[[2.5 * n, 0, 0] for n in range(8)], cell=[20, 9, 9], pbc=(True, False, False))
+    >>> angle = 2 * np.pi * np.arange(8) / 8
+    >>> set_moments(atoms, np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1))
+    >>> field = ZhangLiTorque((1.0, 0, 0), cutoff=3.0).get_property("exchange_fields", atoms)
+    >>> bool(np.ptp(field, axis=0).max() < 1e-12)              # a spiral moves as a whole
+    True
     """
 
     def __init__(self, velocity, cutoff, beta=0.0, species=None, indices=None, gyromagnetic_ratio=GYROMAGNETIC_RATIO):

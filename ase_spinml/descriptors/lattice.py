@@ -51,6 +51,15 @@ class LatticeDescriptor(TransformerMixin, BaseEstimator):
     parameters : sequence of str
         Names of numbers in ``atoms.info``, "voltage" for one, that a model shall depend on: all features times their
         first and second powers are features, too.
+
+    Examples
+    --------
+    >>> from ase_spinml import LatticeDescriptor
+    >>> from ase_spinml.electrons import spin_lattice
+    >>> atoms = spin_lattice("square", (6, 6), "AFM")
+    >>> features = LatticeDescriptor(radius=2.0, pair_radius=1.0).fit([atoms])(atoms)
+    >>> len(features), bool(abs(features - features[0]).max() < 1e-12)      # all sites are alike
+    (36, True)
     """
 
     magnetic = None

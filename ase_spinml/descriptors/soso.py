@@ -62,6 +62,18 @@ class SOSO(TransformerMixin, BaseEstimator):
     magnetic : list of str, optional
         Elements whose moments count; those of all others (small induced ones, say) are taken as zero. By default the
         elements that :meth:`fit` finds with moments, and all elements before that.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase_spinml import SOSO, set_moments
+    >>> atoms = bulk("Fe", cubic=True)
+    >>> set_moments(atoms, [[0, 0, 2.2], [2.2, 0, 0]])
+    >>> descriptor = SOSO(species=["Fe"], cutoff=5.0, n_max=8, spin_l_max=3, body_order=2)
+    >>> descriptor(atoms).shape
+    (2, 32)
+    >>> descriptor.get_feature_names_out()[8]
+    'pair Fe n=1 l=1'
     """
 
     def __init__(

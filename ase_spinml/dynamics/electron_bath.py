@@ -54,6 +54,14 @@ class ElectronBath:
     ------
     InputError
         Parameters out of range; while running: electrons that gave twice the energy they ever had.
+
+    Examples
+    --------
+    >>> from ase import units
+    >>> from ase_spinml import ElectronBath
+    >>> bath = ElectronBath(100, sommerfeld=5e-3 * units.J / units.mol, temperature_K=300)
+    >>> round(bath.energy(0.0), 4)                             # eV: N gamma_e T^2 / 2
+    0.2332
     """
 
     def __init__(self, n_atoms, sommerfeld, temperature_K=300.0, pulse=None):

@@ -70,6 +70,17 @@ class SpinDynamics(OperatedDynamics):
     ------
     InputError
         Unusable parameters, moments or calculator; while running: a step that does not converge.
+
+    Examples
+    --------
+    >>> from ase import Atoms, units
+    >>> from ase_spinml import SpinDynamics, Zeeman, get_spins
+    >>> atoms = Atoms("Fe", magmoms=[[2.2, 0, 0]])
+    >>> atoms.calc = Zeeman((0, 0, 100.0))
+    >>> SpinDynamics(atoms, 1.0 * units.fs).run(100)
+    True
+    >>> get_spins(atoms).round(3).tolist()                     # turned by gamma B t = 1.759
+    [[-0.187, 0.982, 0.0]]
     """
 
     _needs = ("exchange_fields",)
@@ -312,6 +323,24 @@ class SpinLatticeDynamics(SpinDynamics):
         As :class:`SpinDynamics`, and for a model that was fitted on undisplaced frames only (attribute
         ``lattice_fitted`` of the calculator is False). A sum of calculators with such a term is refused unless
         another term pulls displaced atoms back.
+
+    Examples
+    --------
+    >>> from ase import units
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase.calculators.mixing import SumCalculator
+    >>> from ase_spinml import Anisotropy, NonMagnetic, SpinLatticeDynamics, set_moments
+    >>> atoms = bulk("Ni", cubic=True)
+    >>> set_moments(atoms, [[0.1, 0, 0.6]] * 4)
+    >>> atoms.calc = SumCalculator([NonMagnetic(EMT()), Anisotropy(uniaxial=0.001)])
+    >>> bath = {"temperature_K": 300, "friction": 0.01 / units.fs, "damping": 0.05, "rng": 0}
+    >>> dynamics = SpinLatticeDynamics(atoms, 1.0 * units.fs, **bath)
+    >>> before = dynamics.get_conserved_energy()
+    >>> dynamics.run(20)
+    True
+    >>> bool(abs(dynamics.get_conserved_energy() - before) < 1e-3)          # total energy less all heat
+    True
     """
 
     _needs = ("exchange_fields", "forces")

@@ -33,6 +33,14 @@ def ramp(start_K, stop_K, duration, start_time=0.0):
     ------
     InputError
         A temperature or duration that is negative, or a value that is not finite.
+
+    Examples
+    --------
+    >>> from ase import units
+    >>> from ase_spinml import ramp
+    >>> temperature = ramp(300, 900, duration=1000 * units.fs)
+    >>> [round(temperature(t * units.fs)) for t in (0, 500, 2000)]
+    [300, 600, 900]
     """
     not_negative("start_K", start_K, "K")
     not_negative("stop_K", stop_K, "K")

@@ -37,6 +37,14 @@ class LaserPulse:
     ------
     InputError
         Energy or width out of range.
+
+    Examples
+    --------
+    >>> from ase import units
+    >>> from ase_spinml import LaserPulse
+    >>> pulse = LaserPulse(energy=0.1, centre=500 * units.fs, fwhm=60 * units.fs)
+    >>> print(round(pulse.absorbed(500 * units.fs), 6), round(pulse.absorbed(2000 * units.fs), 6))
+    0.05 0.1
     """
 
     energy: float
@@ -94,6 +102,21 @@ class ThreeTemperatureModel:
     ------
     InputError
         Parameters out of range; a solution that breaks down; temperatures asked for outside of start and stop.
+
+    Examples
+    --------
+    >>> from ase import units
+    >>> from ase_spinml import LaserPulse, ThreeTemperatureModel
+    >>> ps = 1000 * units.fs
+    >>> model = ThreeTemperatureModel(
+    ...     sommerfeld=5e-3 * units.J / units.mol,
+    ...     lattice_heat_capacity=3 * units.kB,
+    ...     electron_lattice=0.5 * units.kB / ps,
+    ...     pulse=LaserPulse(energy=0.1, centre=0.5 * ps, fwhm=0.06 * ps),
+    ...     stop=10 * ps,
+    ... )
+    >>> bool(model.electrons(0.6 * ps) > model.lattice(0.6 * ps))
+    True
     """
 
     def __init__(

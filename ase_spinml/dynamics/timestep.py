@@ -38,6 +38,15 @@ def suggest_timestep(atoms, tolerance=1e-2, gyromagnetic_ratio=GYROMAGNETIC_RATI
     ------
     InputError
         A tolerance that is not positive; spins that nothing turns.
+
+    Examples
+    --------
+    >>> from ase import Atoms, units
+    >>> from ase_spinml import Heisenberg, suggest_timestep
+    >>> atoms = Atoms("Fe2", positions=[[0, 0, 0], [2.5, 0, 0]], magmoms=[[0, 0, 2.2], [0, 0, 2.2]])
+    >>> atoms.calc = Heisenberg(exchange=[0.050])
+    >>> print(f"{suggest_timestep(atoms, tolerance=0.01) / units.fs:.2f} fs")
+    2.51 fs
     """
     if not (np.isfinite(tolerance) and tolerance > 0):
         raise InputError(f"Expected tolerance > 0, a relative error of the precession, got {tolerance}.")

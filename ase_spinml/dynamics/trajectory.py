@@ -120,6 +120,18 @@ def read_trajectory(path, index=":"):
     Returns
     -------
     list of ase.Atoms, or one for a single index
+
+    Examples
+    --------
+    >>> from ase import Atoms, units
+    >>> from ase_spinml import SpinDynamics, Zeeman, read_trajectory
+    >>> atoms = Atoms("Fe", magmoms=[[2.2, 0, 0]])
+    >>> atoms.calc = Zeeman((0, 0, 100.0))
+    >>> SpinDynamics(atoms, 1.0 * units.fs, trajectory="run.traj", loginterval=10).run(20)
+    True
+    >>> frames = read_trajectory("run.traj")
+    >>> len(frames), frames[-1].arrays["exchange_fields"].shape
+    (3, (1, 3))
     """
     if Path(path).suffix in EXTENDED_XYZ:
         return read(path, index, format="extxyz")

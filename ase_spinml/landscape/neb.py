@@ -57,6 +57,19 @@ class SpinNEB(Optimizable):
     ------
     InputError
         Fewer than three images, images that differ by more than directions, unusable calculators or parameters.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Anisotropy, SpinNEB, interpolate
+    >>> up = Atoms("Fe", magmoms=[[0, 0, 2.2]])
+    >>> down = Atoms("Fe", magmoms=[[0, 0, -2.2]])
+    >>> up.calc = Anisotropy(uniaxial=0.001)
+    >>> band = SpinNEB(interpolate(up, down, 5), climb=True)
+    >>> band.run(fmax=1e-6)
+    True
+    >>> print(round(band.path().barrier(), 6))                 # eV
+    0.001
     """
 
     conservative = False

@@ -39,6 +39,14 @@ def interpolate(initial, final, n_images, axis=None, noise=0.0, rng=None):
     ------
     InputError
         Ends that differ by more than directions, fewer than three images, an axis along an opposite spin.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import get_spins, interpolate
+    >>> images = interpolate(Atoms("Fe", magmoms=[[0, 0, 2]]), Atoms("Fe", magmoms=[[2, 0, 0]]), 3)
+    >>> get_spins(images[1]).round(4).tolist()                 # half way
+    [[0.7071, 0.0, 0.7071]]
     """
     if n_images < 3:
         raise InputError(f"Expected n_images of at least 3, both ends included, got {n_images}: ask for more.")

@@ -59,6 +59,19 @@ class SpinFilter(Optimizable):
     ------
     InputError
         Unusable parameters, moments or calculator; a model fitted on undisplaced frames only, where atoms move.
+
+    Examples
+    --------
+    >>> from ase.optimize import LBFGS
+    >>> from ase import Atoms
+    >>> from ase_spinml import Heisenberg, SpinFilter, set_moments
+    >>> atoms = Atoms("Fe2", positions=[[0, 0, 0], [2.5, 0, 0]])
+    >>> set_moments(atoms, [[0, 0, 2], [2, 0, 0]])
+    >>> atoms.calc = Heisenberg(exchange=[0.010])
+    >>> LBFGS(SpinFilter(atoms), logfile=None).run(fmax=1e-3)
+    True
+    >>> round(atoms.get_potential_energy(), 6)
+    -0.01
     """
 
     def __init__(self, atoms, moves="spins", frozen_moments=None, torque_max=1e-4, length_scale=None):
@@ -206,6 +219,18 @@ class Relaxation:
     ------
     InputError
         As :class:`SpinFilter`.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase_spinml import Heisenberg, Relaxation, set_moments
+    >>> atoms = Atoms("Fe2", positions=[[0, 0, 0], [2.5, 0, 0]])
+    >>> set_moments(atoms, [[0, 0, 2], [2, 0, 0]])
+    >>> atoms.calc = Heisenberg(exchange=[0.010])
+    >>> Relaxation(atoms).run()
+    True
+    >>> round(atoms.get_potential_energy(), 6)
+    -0.01
     """
 
     def __init__(

@@ -66,6 +66,16 @@ def load_model(path):
 
     Raises ModelFileError when the file is missing, foreign, truncated, damaged, of a newer format or of an unknown
     class. No code from the file is ever run.
+
+    Examples
+    --------
+    >>> from ase_spinml import SOSO, SpinGAP, load_model
+    >>> from ase_spinml.demo import load_frames
+    >>> frames = load_frames()[:6]                             # of the shipped set of iron
+    >>> descriptor = SOSO(["Fe"], n_max=4, spin_l_max=1, body_order=2)
+    >>> SpinGAP(descriptor, zeta=1, optimize=None).fit(frames).save("fe.model")
+    >>> load_model("fe.model").descriptor.cutoff
+    5.0
     """
     arrays, header = read_model(path)
     name = header.get("class")

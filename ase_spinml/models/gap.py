@@ -68,6 +68,19 @@ class SpinGAP(EnergyModel):
         did not converge does: the standard deviation of those labels was multiplied by the factor, and the fit redone.
     lattice_fitted : bool
         Whether displaced frames with forces were among the labels, so that forces mean something.
+
+    Examples
+    --------
+    >>> from ase_spinml import SOSO, SpinGAP
+    >>> from ase_spinml.demo import load_frames
+    >>> frames = load_frames()[:6]                             # of the shipped set of iron
+    >>> descriptor = SOSO(["Fe"], n_max=4, spin_l_max=1, body_order=2)
+    >>> model = SpinGAP(descriptor, zeta=1, optimize=None).fit(frames)
+    >>> errors = model.evaluate(frames)
+    >>> sorted(errors)[:4]
+    ['energy_rmse', 'energy_rmse_about_mean', 'field_rmse', 'forces_rmse']
+    >>> errors["energy_rmse"] < 0.01                           # eV/atom
+    True
     """
 
     def __init__(

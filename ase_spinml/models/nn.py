@@ -91,6 +91,16 @@ class SpinNN(EnergyModel):
         By member and epoch.
     noise_ : dict of label -> float
         Root-mean-square residual of validation frames, in the units of the sigmas.
+
+    Examples
+    --------
+    >>> from ase_spinml import SOSO, SpinNN
+    >>> from ase_spinml.demo import load_frames
+    >>> frames = load_frames()[:6]                             # of the shipped set of iron
+    >>> descriptor = SOSO(["Fe"], n_max=4, spin_l_max=1, body_order=2)
+    >>> model = SpinNN(descriptor, hidden=(4,), epochs=2, validation=0).fit(frames)
+    >>> model.evaluate(frames)["energy_rmse"] < 0.02           # eV/atom
+    True
     """
 
     single_precision = True

@@ -51,6 +51,16 @@ def select(frames, model, n):
     InputError
         A model that is not fitted or has no standard deviations, n below 1 or above the number of frames, no frames,
         frames that the model cannot take.
+
+    Examples
+    --------
+    >>> from ase_spinml import SOSO, SpinGAP, select
+    >>> from ase_spinml.demo import load_frames
+    >>> frames = load_frames()[:12]                             # of the shipped set of iron
+    >>> descriptor = SOSO(["Fe"], n_max=4, spin_l_max=1, body_order=2)
+    >>> model = SpinGAP(descriptor, zeta=1, optimize=None).fit(frames[:4])
+    >>> len(select(frames[4:], model, 3))
+    3
     """
     _check(model, n)
     if isinstance(frames, (str, os.PathLike)):
