@@ -161,7 +161,7 @@ print(f"torque about x {torque[0]:.8f} eV, -dE/d(angle) {-slope:.8f} eV")
 #
 # dm/dt = -gamma m x H with gamma = g/hbar: the moment of an electron turns counter-clockwise seen from the tip of the
 # field, whatever its length, at the Larmor frequency g mu_B B / hbar, 28 GHz per tesla. Times are in units of ASE;
-# multiply by `units.fs`. Across the field the midpoint step turns by 2 asin(omega dt / 2), too far by (omega dt)^2 / 24.
+# multiply by `units.fs`. Across the field a midpoint step turns by 2 asin(omega dt / 2), too far by (omega dt)^2 / 24.
 
 # %%
 frequencies = []

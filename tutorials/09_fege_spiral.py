@@ -176,8 +176,8 @@ print(f"largest difference of the two bands {100 * band_error:.2f} %")
 # ## Frames of FeGe
 #
 # With `--data`: three models of different form, each fitted to all 70 frames of 64 atoms and five times to four fifths
-# of them, whose scatter gives the error (jackknife over the folds). No spiral fits into these cells: d is what fields say
-# of DM exchange between near neighbours. The results, and what to think of them, are in docs/spectra.rst.
+# of them, whose scatter gives the error (jackknife over the folds). No spiral fits into these cells: d is what fields
+# say of DM exchange between near neighbours. The results, and what to think of them, are in docs/spectra.rst.
 
 
 # %%
