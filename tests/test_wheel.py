@@ -8,7 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import REPOSITORY
+
+import ase_spinml
 
 LEFT_OUT = (".*", "build", "dist", "*.egg-info", "__pycache__", "_build", "demo-output", "benchmarks", "figures")
 
@@ -79,3 +82,12 @@ def test_the_command_runs_from_the_wheel(installed, tmp_path):
 def test_ase_finds_the_formats_of_the_wheel(installed, tmp_path):
     code = "from ase.io.formats import ioformats; print(ioformats['spin-xyz'].module_name, 'deepmd-spin' in ioformats)"
     assert run(installed, tmp_path, "-c", code).split() == ["ase_spinml.io.plugin", "True"]
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == ase_spinml.__version__
+    assert {"message", "title", "authors", "license"} <= set(citation)
+    for reference in citation["references"]:
+        assert {"type", "title", "authors", "year"} <= set(reference)
