@@ -4,8 +4,8 @@
 # B20 crystals have no mirror and no centre of inversion. Dzyaloshinskii-Moriya (DM) exchange turns their ferromagnet
 # into a long spiral: 70 nm in FeGe (B. Lebech et al., J. Phys.: Condens. Matter 1, 6105 (1989)). Here a magnet with
 # known constants on the iron sites of FeGe is learned with the spin-orbit block, and its spiral found again. With
-# `--data FOLDER` the same is done with frames of FeGe from density-functional theory (`fege64.extxyz`, see docs/data).
-# Half a minute, with the frames a quarter of an hour.
+# `--data FOLDER` the same is done with frames of FeGe from density-functional theory (`fege64.extxyz`, see docs/data.rst).
+# Half a minute, with the frames six.
 
 # %%
 import argparse
@@ -175,26 +175,21 @@ print(f"largest difference of the two bands {100 * band_error:.2f} %")
 # %% [markdown]
 # ## Frames of FeGe
 #
-# With `--data`: three models of different form, each fitted to all 70 frames of 64 atoms and five times to four fifths
-# of them, whose scatter gives the error (jackknife over the folds). No spiral fits into these cells: d is what fields
-# say of DM exchange between near neighbours. The results, and what to think of them, are in docs/spectra.rst.
+# With `--data`: three models of different form, each fitted to all 70 frames of 64 atoms and to either half of them.
+# Half the difference of the halves is the error. No spiral fits into these cells: d is what fields say of DM exchange
+# between near neighbours. The results, and what to think of them, are in docs/spectra.rst.
 
 
 # %%
-def jackknife(values):
-    """Standard error (...) from values (folds, ...) of fits that leave out one fold each."""
-    return np.sqrt((len(values) - 1) * np.var(values, axis=0))
-
-
-def describe(make, reach, frames, folds=5):
-    """J(0) in meV, s in eV A^2, d in meV A and q0 = d/(2 s) in 1/nm of models of the frames, and their errors."""
-    fold, found = np.arange(len(frames)) % folds, []
-    for left_out in (None, *range(folds)):
-        crystal.calc = SpinCalculator(make().fit([f for f, k in zip(frames, fold, strict=True) if k != left_out]))
+def describe(make, reach, frames):
+    """J(0) in meV, s in eV A^2, d in meV A and q0 = d/(2 s) in 1/nm of a model of the frames, and their errors."""
+    found = []
+    for part in (frames, frames[0::2], frames[1::2]):
+        crystal.calc = SpinCalculator(make().fit(part))
         table = exchange_tensors(crystal, reach)
         s, d, length = pitch(crystal, table)
         found.append((250 * decompose(table[3])[0].sum(), s, 1e3 * d, 20 * np.pi / length))
-    return found[0], jackknife(np.array(found[1:]))
+    return found[0], np.abs(np.subtract(found[1], found[2])) / 2
 
 
 def print_models(frames):
