@@ -4,7 +4,7 @@
 # B20 crystals have no mirror and no centre of inversion. Dzyaloshinskii-Moriya (DM) exchange turns their ferromagnet
 # into a long spiral: 70 nm in FeGe (B. Lebech et al., J. Phys.: Condens. Matter 1, 6105 (1989)). Here a magnet with
 # known constants on the iron sites of FeGe is learned with the spin-orbit block, and its spiral found again. With
-# `--data FOLDER` the same is done with frames of FeGe from density-functional theory (`fege64.extxyz`, see docs/data.rst).
+# `--data FOLDER` the same is done with frames of FeGe from density-functional theory, `fege64.extxyz` (docs/data.rst).
 # Half a minute, with the frames six.
 
 # %%
