@@ -90,8 +90,8 @@ def dynamic_structure_factor(frames, q, interval, segments=1, window="hann"):
         one of them. Frames left over at the end do not count.
     window : "hann" or "boxcar"
         "hann" lets no strong line leak over the spectrum, with segments that overlap by half (P. D. Welch, IEEE Trans.
-        Audio Electroacoust. 15, 70 (1967)); lines are two steps wide at half height, and the sum rule holds on
-        average. "boxcar" takes frames as they are, and the sum rule is exact.
+        Audio Electroacoust. 15, 70 (1967)); a sharp line is 1.4 steps wide, and the sum rule holds on average.
+        "boxcar" takes frames as they are, and the sum rule is exact.
 
     Returns
     -------

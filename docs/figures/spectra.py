@@ -1,4 +1,4 @@
-"""Draw docs/figures/spectra.png, S(q, E) of a warm magnet over its magnon bands, and spectra_phonons.png, of two states.
+"""Draw docs/figures/spectra.png, S(q, E) of a warm magnet over its bands, and spectra_phonons.png, of two states.
 
 python docs/figures/spectra.py
 """
@@ -22,8 +22,8 @@ from ase_spinml.plotting import magnon_bands as draw_bands
 
 HERE = Path(__file__).parent
 EXCHANGE, MOMENT, A = [0.022, 0.012], 2.2, 2.83  # eV of two shells, mu_B, Angstrom
-CELLS, STEP, EVERY, FRAMES = 8, 1.0 * units.fs, 4, 1000
-CHOSEN = [2, 4, 6, 8, 12]
+CELLS, STEP, EVERY, FRAMES = 10, 1.0 * units.fs, 4, 800
+CHOSEN = [2, 4, 6, 10, 15]
 LINE = {"Γ": (0, 0, 0), "H": (1, 0, 0), "N": (0.5, 0.5, 0), "Γ'": (0, 0, 0)}  # 2 pi/a
 
 
@@ -41,7 +41,7 @@ def path(corners, n):
 
 def star(point):
     """Equivalent wave vectors (n, 3) of a cubic crystal."""
-    signs = itertools.product((1, -1), repeat=3)
+    signs = list(itertools.product((1, -1), repeat=3))
     turned = {tuple(np.array(p) * s + 0.0) for p in itertools.permutations(point) for s in signs}
     return np.array(sorted(turned))
 
