@@ -6,13 +6,13 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from ase_spinml.calculators.analytic import Heisenberg, NonMagnetic
+from ase_spinml.calculators.analytic import Heisenberg, NonMagnetic, Zeeman
 from ase_spinml.dynamics.integrators import INTEGRATORS
 from ase_spinml.dynamics.md import SpinDynamics
 from ase_spinml.dynamics.timestep import suggest_timestep
 from ase_spinml.errors import InputError
 from ase_spinml.moments import get_spins, set_moments, unit_rows
-from ase_spinml.units import GYROMAGNETIC_RATIO
+from ase_spinml.units import GYROMAGNETIC_RATIO, MU_B
 
 MOMENT = 2.2
 
@@ -90,6 +90,15 @@ def test_the_suggested_time_step_resolves_the_fastest_magnon():
     dyn.run(40)
     measured = np.polyfit(np.arange(41) * timestep, np.unwrap(phases), 1)[0]
     assert measured == pytest.approx(fastest * (1 - 0.01), rel=0.002)
+
+
+@pytest.mark.parametrize("height", [0.0, 0.005, 0.7])
+def test_the_suggested_time_step_resolves_spins_across_their_field(height):
+    atoms = Atoms("Fe2", positions=[[0, 0, 0], [9, 0, 0]])
+    set_moments(atoms, MOMENT * unit_rows([[1.0, 0.0, height], [0.0, 1.0, height]]))
+    atoms.calc = Zeeman([0, 0, 100.0])
+    larmor = GYROMAGNETIC_RATIO * 100.0 * MU_B
+    assert suggest_timestep(atoms, 0.01) == pytest.approx(np.sqrt(0.12) / larmor, rel=0.25)
 
 
 def test_time_step_refused():
