@@ -173,6 +173,11 @@ def test_help_is_quick():
         assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_python_runs_the_package_as_the_command():
+    done = subprocess.run([sys.executable, "-m", "ase_spinml", "--version"], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("ase-spinml ")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
 def test_completion_scripts(shell, capsys):
     with pytest.raises(SystemExit) as caught:
