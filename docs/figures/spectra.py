@@ -22,8 +22,8 @@ from ase_spinml.plotting import magnon_bands as draw_bands
 
 HERE = Path(__file__).parent
 EXCHANGE, MOMENT, A = [0.022, 0.012], 2.2, 2.83  # eV of two shells, mu_B, Angstrom
-CELLS, STEP, EVERY, FRAMES = 10, 1.0 * units.fs, 4, 800
-CHOSEN = [2, 4, 6, 10, 15]
+CELLS, STEP, EVERY, FRAMES = 8, 1.0 * units.fs, 4, 600
+CHOSEN = [2, 4, 6, 8, 12]
 LINE = {"Γ": (0, 0, 0), "H": (1, 0, 0), "N": (0.5, 0.5, 0), "Γ'": (0, 0, 0)}  # 2 pi/a
 
 
@@ -56,7 +56,7 @@ def spectrum(temperature_K, points):
     q = CELLS * np.concatenate(stars)
     run = SpinDynamics(atoms, STEP, tolerance=1e-6).irun(EVERY * FRAMES - 1)
     frames = (atoms for k, _ in enumerate(run) if k % EVERY == 0)
-    found = dynamic_structure_factor(frames, q, EVERY * STEP, segments=2)
+    found = dynamic_structure_factor(frames, q, EVERY * STEP, segments=1)
     ends = np.cumsum([len(members) for members in stars])[:-1]
     values = np.stack([part.mean(axis=1) for part in np.split(found.total, ends, axis=1)], axis=1)
     return found.energies, values, np.linalg.norm(found.mean_spin)
@@ -93,7 +93,7 @@ def phonons(model, signs, points):
         found = Phonons(atoms, SpinCalculator(model), supercell=(4, 4, 4), name=f"{folder}/phonons", delta=0.01)
         found.run()
         found.read(acoustic=True)
-    return 1e3 * found.band_structure(points)
+    return 1e3 * found.band_structure(points, verbose=False)
 
 
 def draw_phonons():
@@ -105,21 +105,22 @@ def draw_phonons():
     points, distances, ticks = path([(0, 0, 0), (0.5, 0, 0), (0.5, 0.5, 0), (0, 0, 0), (0.5, 0.5, 0.5)], 40)
     figure = Figure(figsize=(5.6, 4.0), layout="constrained", dpi=120)
     ax = figure.subplots()
-    print("iron learned from fe_dft: phonons in meV at H of bcc, and lowest at M (N of bcc)")
+    print("iron learned from fe_dft: phonons in meV, at H of bcc and at M of the cubic cell (N of bcc)")
     for name, model in models.items():
         model.fit(load_frames())
         for k, (state, signs) in enumerate({"parallel": (1, 1), "opposite": (1, -1)}.items()):
             energies = phonons(model, signs, points)
-            lowest = " ".join(f"{e:.1f}" for e in energies[ticks[2]])
-            print(f"{name:<12}{state:<10}{energies[0, -1]:6.1f}    at M {lowest}", flush=True)
+            at_m = " ".join(f"{e:.1f}" for e in energies[ticks[2]])
+            print(f"{name:<12}{state:<10} H {energies[0, -1]:.1f}    M {at_m}", flush=True)
             if name == "three-body":
                 lines = ax.plot(distances, energies, color=COLOURS[k], ls=("-", "--")[k])
                 lines[0].set_label(f"{state} moments")
     for tick in distances[ticks]:
         ax.axvline(tick, color="0.7", lw=0.8)
     ax.set_xticks(distances[ticks], ["Γ", "X", "M", "Γ", "R"])
-    ax.set(ylabel="energy (meV)", xlim=(0, distances[-1]), ylim=(0, None))
-    ax.legend(fontsize="small")
+    ax.axhline(0, color="0.7", lw=0.8)
+    ax.set(ylabel="energy (meV), imaginary below 0", xlim=(0, distances[-1]))
+    ax.legend(fontsize="small", loc="lower right")
     figure.savefig(HERE / "spectra_phonons.png")
 
 
