@@ -19,6 +19,7 @@ from ase_spinml import SOSO, get_moments, get_spins, set_moments
 from ase_spinml.descriptors import density, pairs
 from ase_spinml.descriptors.basis import smeared_bessel, spin_smearing
 from ase_spinml.descriptors.structure import Gradient, concatenate
+from ase_spinml.electrons import spin_lattice
 from ase_spinml.errors import InputError
 from ase_spinml.moments import random_directions, rotate
 
@@ -710,6 +711,19 @@ def test_refuses_an_empty_frame():
 def test_refuses_collinear_moments():
     with pytest.raises(InputError, match=r"got collinear moments of shape \(1,\)"):
         SOSO(["Fe"])(bulk("Fe"))
+
+
+@pytest.mark.parametrize("size", [(4, 4), (3, 3, 3)])
+def test_sites_without_an_element_are_atoms_in_other_units_of_length(size):
+    sites = spin_lattice("amorphous", size, "random", rng=0)
+    atoms = Atoms(f"Fe{len(sites)}", sites.positions * 2.5, cell=sites.cell * 2.5, pbc=sites.pbc)
+    set_moments(atoms, get_moments(sites))
+    small = {"n_max": 3, "n_max_angular": 2, "l_max": 2}
+    lattice = SOSO(["X"], 1.6, width=0.2, **small).fit([sites])
+    crystal = SOSO(["Fe"], 4.0, width=0.5, **small).fit([atoms])
+    pairs = np.char.startswith(lattice.get_feature_names_out().astype(str), "pair")
+    scale = np.where(pairs, 2.5**-1.5, 2.5**-3)  # radial functions have the dimension length^(-3/2)
+    assert np.allclose(crystal(atoms), lattice(sites) * scale, rtol=1e-6, atol=1e-9)
 
 
 def test_refuses_a_frame_without_moments():
