@@ -8,7 +8,7 @@ at zero damping exactly: how fast it drifts is what tells them apart (docs, Dyna
 |---|---|---|
 | midpoint | until converged | bounded, no drift |
 | sib | 2 | slow drift, of third order in the time step; thermal averages biased in first order |
-| depondt | 2 | slow drift, of third order in the time step |
+| depondt | 2 | slow drift, of third order in the time step; thermal averages biased, the sign depends on the damping |
 | heun | 2 | fast drift; thermal averages biased in first order; for checks |
 """
 
