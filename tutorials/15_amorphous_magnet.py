@@ -299,7 +299,6 @@ transfer = [errors(model, [labelled(frame)]).mean() for frame in (large[0], larg
 print(f"\n{options.large}^2 sites to time {options.until}: {spent:.0f} s; frozen |<S>| {frozen(large):.3f}")
 print(f"mean squared errors at the start and at the end {transfer[0]:.1e}, {transfer[1]:.1e} J^2")
 wide = correlation(large)
-wide = correlation(large)
 print(f"C(r): {' '.join(f'{value:.3f}' for value in wide)}")
 print(f"{(time.process_time() - began) / 60:.1f} minutes of processor time")
 
