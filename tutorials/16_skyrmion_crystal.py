@@ -7,7 +7,7 @@
 # skyrmions (model of R. Ozawa, S. Hayami, Y. Motome, arXiv:1703.03227). A model of the surroundings learns the fields
 # of the electrons, as far as it can see, and is asked whether it makes and keeps such crystals.
 #
-# Some three minutes on one core; `--help` lists what makes it larger and better. Set the environment variable
+# Two minutes on one idle core; `--help` lists what makes it larger and better. Set the environment variable
 # `FIGURES` to a folder to keep the picture.
 
 # %%
@@ -41,7 +41,7 @@ parser.add_argument("--radius", type=float, default=4.0, help="range of the mode
 parser.add_argument("--training", type=int, default=3, help="quenches to train on")
 parser.add_argument("--quenches", type=int, default=3, help="quenches to compare")
 parser.add_argument("--until", type=float, default=400.0, help="end of these, hbar/t")
-parser.add_argument("--fields", type=float, nargs="+", default=[0.0, 0.004, 0.01], help="magnetic fields in t")
+parser.add_argument("--fields", type=float, nargs="+", default=[0.0, 0.006, 0.01], help="magnetic fields in t")
 parser.add_argument("--large", type=int, default=36, help="sites along a side of the large lattice, a multiple of 12")
 parser.add_argument("--later", type=float, default=1000.0, help="end of its quench, hbar/t")
 parser.add_argument("--transfer", action="store_true", help="compare fields of 24 x 24 sites as well")
@@ -85,9 +85,10 @@ print(f"chi(Q) = {nesting:.3f}, chi(0) = {chi[0, 0]:.3f}, {len(peak)} peaks, chi
 #
 # The three cosines as components of the spins make two skyrmions in a magnetic cell of 48 sites, three spirals one.
 # 12 x 12 sites hold three cells. `kpts` lets the electrons live on 36 x 36 sites, without which energies are wrong by
-# half. States are disturbed by 3 degrees and relaxed.
+# half. States are disturbed by 10 degrees and relaxed.
 
 
+# %%
 def electrons(field=0.0, mesh=3):
     """The metal, in a magnetic field along z."""
     options = {"chemical_potential": MU, "temperature": TEMPERATURE, "kpts": (mesh, mesh, 1), "magnetic_field": field}
@@ -125,9 +126,9 @@ def skyrmions(atoms):
 
 def relaxed(kind, calculator):
     """Relaxed state and its energy per site."""
-    atoms = ordered(kind, 3.0)
+    atoms = ordered(kind, 10.0)
     atoms.calc = calculator
-    Relaxation(atoms).run(torque_max=5e-5, steps=60)
+    Relaxation(atoms).run(torque_max=2e-5, steps=80)
     return atoms, atoms.get_potential_energy() / len(atoms)
 
 
@@ -353,9 +354,9 @@ plt.close(figure)
 
 # %%
 checks = {
-    "Q is where the bands nest": nesting == chi.max() and len(peak) == 6,
+    "Q is where the bands nest": nesting > 0.999 * chi.max() and len(peak) == 6,
     "two skyrmions a cell without a field, one, none in higher ones": [
-        round(winner[field]) for field in (0.0, 0.004, 0.01) if field in winner
+        round(winner[field]) for field in (0.0, 0.006, 0.01) if field in winner
     ]
     == [2, 1, 0],
     "range counts": floor[4.0] < floor[2.0] < floor[1.0],
