@@ -20,13 +20,11 @@ from ase_spinml import LatticeDescriptor, SDModel, SpinNN, get_spins, set_moment
 from ase_spinml.electrons import spin_lattice
 
 CASES = {
-    "120 degree, n = 1, J = 6t": ("120", (12, 12), 6.0, 1.0, 2.0, False),
-    "tetrahedral, n = 1/2, J = 3t": ("tetrahedral", (12, 12), 3.0, 0.5, 3.0, False),
-    "the same with chiralities": ("tetrahedral", (12, 12), 3.0, 0.5, 3.0, True),
-    "metal, random spins, n = 1/2, J = 3t": ("random", (12, 12), 3.0, 0.5, 3.0, False),
-    "the same with chiralities ": ("random", (12, 12), 3.0, 0.5, 3.0, True),
+    "120 degree, n = 1, J = 6t": ("120", (12, 12), 6.0, 1.0, 2.0),
+    "tetrahedral, n = 1/2, J = 3t": ("tetrahedral", (12, 12), 3.0, 0.5, 3.0),
+    "metal, random spins, n = 1/2, J = 3t": ("random", (12, 12), 3.0, 0.5, 3.0),
 }
-"""State, size, J, filling, radius, and whether there are chiralities, on the triangular lattice."""
+"""State, size, J, filling and radius, on the triangular lattice."""
 TEMPERATURE = 0.05
 
 
@@ -45,11 +43,11 @@ def snapshots(state, size, model, count, rng):
 
 def accuracy():
     print(f"{'':<38}{'field rms/J':>12}{'linear MSE/J^2':>16}{'network MSE/J^2':>17}{'fit (s)':>9}")
-    for name, (state, size, coupling, filling, radius, chirality) in CASES.items():
+    for name, (state, size, coupling, filling, radius) in CASES.items():
         rng = np.random.default_rng(0)
         model = SDModel(coupling=coupling, filling=filling, temperature=TEMPERATURE)
         training, unseen = snapshots(state, size, model, 48, rng), snapshots(state, size, model, 12, rng)
-        descriptor = LatticeDescriptor(radius, 1.0, cross=True, chirality=chirality)
+        descriptor = LatticeDescriptor(radius, 1.0, cross=True)
         start = time.perf_counter()
         network = SpinNN(descriptor, (64, 64), epochs=60, batch_frames=2, sigma_field=1e-3, progress=False).fit(
             training
@@ -72,7 +70,7 @@ def timed(function, repeats):
 
 def speed():
     """Time of one field, of which a step of Depondt and Mertens needs two."""
-    state, size, coupling, filling, radius, _ = CASES["120 degree, n = 1, J = 6t"]
+    state, size, coupling, filling, radius = CASES["120 degree, n = 1, J = 6t"]
     physics = {"coupling": coupling, "filling": filling, "temperature": TEMPERATURE}
     training = snapshots(state, size, SDModel(**physics), 6, np.random.default_rng(0))
     network = SpinNN(LatticeDescriptor(radius, 1.0), (64, 64), epochs=2, progress=False).fit(training)
