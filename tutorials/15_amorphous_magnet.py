@@ -45,7 +45,7 @@ began = time.process_time()
 # %% [markdown]
 # ## Electrons among random sites
 #
-# Hopping decays with distance, smoothly to zero at 2. Sites are at least 0.7 apart, where it is 2.4 t.
+# Hopping decays with distance, smoothly to zero at 2. Sites are at least 0.7 apart, where it is 2.5 t.
 
 
 # %%
