@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.neighborlist import neighbor_list
@@ -13,6 +13,7 @@ from ase_spinml import (
     SOSO,
     Heisenberg,
     SpinCalculator,
+    SpinDynamics,
     SpinLatticeDynamics,
     SpinNN,
     get_moments,
@@ -163,6 +164,20 @@ def test_the_calculator_runs_dynamics_and_tells_uncertainties(model):
     assert atoms.calc.get_property("energy_std", atoms) > 0
     assert atoms.calc.get_property("exchange_fields_std", atoms).shape == (16, 3)
     SpinLatticeDynamics(atoms, 0.05).run(2)
+
+
+def test_spins_do_not_feel_the_part_of_a_field_along_them(frames, model):
+    """Nothing in the labels says what it is, and explicit steps would follow it."""
+    results = model.predict(frames[0])
+    np.testing.assert_allclose(results["effective_fields"], results["exchange_fields"], rtol=0, atol=1e-14)
+    moved = []
+    for integrator in ("midpoint", "depondt"):
+        atoms = frames[0].copy()
+        atoms.calc = SpinCalculator(model)
+        SpinDynamics(atoms, 0.1 * units.fs, damping=0.3, integrator=integrator).run(20)
+        moved.append(get_moments(atoms))
+    assert np.abs(moved[0] - get_moments(frames[0])).max() > 0.1
+    assert np.abs(moved[1] - moved[0]).max() < 0.02 * np.abs(moved[0] - get_moments(frames[0])).max()
 
 
 def test_members_spread_where_no_frame_has_been(frames, model):

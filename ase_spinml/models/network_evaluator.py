@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import torch
 
+from ase_spinml.descriptors.lattice import LatticeDescriptor
 from ase_spinml.descriptors.structure import Gradient
 from ase_spinml.models.evaluator import effective_fields, structure_results
 from ase_spinml.models.heads import spin_slopes
@@ -16,9 +17,14 @@ class NetworkEvaluator:
 
     Features of a chunk of atoms live only while the chunk is worked on, so memory does not grow with the number of
     features.
+
+    Labels say nothing of the part of a field along its spin. On lattices it is that of bonds, which are linear in every
+    spin. Networks of Legendre polynomials have any, many times the transverse part, and explicit time steps would
+    follow it: there it is left out.
     """
 
     def __init__(self, model, device, dtype):
+        self._bonds = isinstance(model.descriptor_, LatticeDescriptor)
         self.blocks = model.descriptor_.blocks(dtype, device)
         self._head = model._head
         self._networks = [copy.deepcopy(network).to(dtype=dtype, device=device) for network in model.networks_]
@@ -54,7 +60,11 @@ class NetworkEvaluator:
 
     def _slopes(self, structure, gradient):
         """(B, N, 3) of B members."""
-        return spin_slopes(gradient.spins.unflatten(0, (-1, self._head.count)), structure.spins)
+        slopes, spins = (
+            spin_slopes(gradient.spins.unflatten(0, (-1, self._head.count)), structure.spins),
+            structure.spins,
+        )
+        return slopes if self._bonds else slopes - (slopes * spins).sum(2, keepdim=True) * spins
 
     def moment_lengths(self, structure):
         """Adiabatic moment lengths M(x_i), (N,) mu_B, of the linear part."""
