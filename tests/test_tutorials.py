@@ -9,7 +9,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "tutorials"
 ELSEWHERE = {"07_quippy_gap_plus_soso"}  # test_quippy.py runs these and looks at what they leave behind
-LONG = {"12_chiral_domains", "13_phase_separation", "15_amorphous_magnet", "16_skyrmion_crystal"}  # more than a minute each
+LONG = {"12_chiral_domains", "13_phase_separation", "15_amorphous_magnet", "16_skyrmion_crystal"}  # over a minute
 SCRIPTS = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.physical] if path.stem in LONG else [])
     for path in sorted(FOLDER.glob("*.py"))
