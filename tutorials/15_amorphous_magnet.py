@@ -198,20 +198,9 @@ print(", ".join(f"{name}: {e:.0e}" for name, e in zip(("0-2", "3", "4", "5-"), b
 #
 # The same sites, random spins and noise. All spins may turn together at no cost, which is taken out before states are
 # compared. What is printed are means over samples and the differences of learned and exact quenches, sample by sample.
-#
-# Labels fix the fields across the spins. What the network has along them is whatever it has become, here several times
-# as large: no matter for the motion, but an explicit step would rotate spins about it and go astray.
 
 
 # %%
-class Transverse(SpinCalculator):
-    """Without the part of the fields along the spins."""
-
-    def calculate(self, *args, **kwargs):
-        super().calculate(*args, **kwargs)
-        self.results.pop("effective_fields", None)
-
-
 def aligned(spins, to):
     """Spins (N, 3) after the rotation of all together that brings them closest to others."""
     u, _, v = np.linalg.svd(spins.T @ to)
@@ -263,7 +252,7 @@ def row(title, values):
 
 
 model = models["with angles"]
-learned = [quench(start, Transverse(model), seed) for seed, start in enumerate(starts)]
+learned = [quench(start, SpinCalculator(model), seed) for seed, start in enumerate(starts)]
 learned = [[labelled(frame) for frame in run] for run in learned]
 released, frozen_in, distances, remembered = map(compared, (energies, frozen, correlation, memory))
 print(f"\n{'':>26}{'exact':>10}{'learned':>10}{'difference':>11}")
@@ -293,7 +282,7 @@ print(f"mean squared error at the end of quenches of its own: {own:.1e} J^2")
 
 # %%
 start = time.process_time()
-large = quench(glass(options.large, 9), Transverse(model), 9)
+large = quench(glass(options.large, 9), SpinCalculator(model), 9)
 spent = time.process_time() - start
 transfer = [errors(model, [labelled(frame)]).mean() for frame in (large[0], large[-1])]
 print(f"\n{options.large}^2 sites to time {options.until}: {spent:.0f} s; frozen |<S>| {frozen(large):.3f}")
