@@ -7,7 +7,9 @@ is where the hooks of ``DistributedDataParallel`` have their limits, and a worke
 """
 
 import atexit
+import gc
 import os
+from contextlib import suppress
 from datetime import timedelta
 
 import torch
@@ -20,6 +22,10 @@ TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 PATIENCE = timedelta(days=1)
 """How long workers wait for each other: the first one fits the linear part alone."""
+
+
+FAREWELL = timedelta(seconds=10)
+"""How long workers that are done wait for each other."""
 
 
 class Workers:
@@ -116,5 +122,11 @@ def own_device(device):
 
 
 def _leave():
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    """End the process group, all workers at the same time if they can: one that goes first may bring others down."""
+    if not dist.is_initialized():
+        return
+    if dist.get_backend() == "gloo":
+        with suppress(RuntimeError):  # somebody has failed, and is not waited for
+            dist.monitored_barrier(timeout=FAREWELL)
+    dist.destroy_process_group()
+    gc.collect()
